@@ -1,0 +1,270 @@
+"""The command line: `mspt score photos/`. Parses, calls one function, prints.
+
+Exit codes: 0 done; 1 the answer is no (a row not ok with --strict, over budget) or a file could
+not be written; 2 wrong usage or input that cannot be used; 130 stopped by Ctrl-C.
+
+Imports of the heavy parts wait until a command needs them, so that `mspt --help` is instant.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mspt.errors import ConfigError, MissingExtraError, MsptError
+
+if TYPE_CHECKING:
+    from mspt.results import QualityScore
+
+_MODEL_HELP = "Embedded model's name, or an .onnx file."
+
+
+class _Group(click.Group):
+    """Turns the errors of the library into one line on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
+        try:
+            return super().invoke(ctx)
+        except MsptError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(2)
+        except BrokenPipeError:  # `mspt score ... | head` has seen enough
+            sys.stderr.close()
+            ctx.exit(0)
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {name}{error.strerror or error}", err=True)
+            ctx.exit(1)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("stopped", err=True)
+            ctx.exit(130)
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Say which extra to install when an import inside finds a package missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(name, error) from error
+
+
+def _show_progress(done: int, total: int) -> None:
+    """Redraw one line of progress on a terminal; stay silent elsewhere."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        click.echo(f"\r{done}/{total} ({done / max(total, 1):.0%})", err=True, nl=False)
+        click.echo(end, err=True, nl=False)
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="mspt", message="%(prog)s %(version)s")
+def main() -> None:
+    """Say how good face photos look: perceptual quality from 0 (worst) to 1 (best).
+
+    It is not a recognition score: it says how a photo looks, not how well a face matcher copes.
+    """
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Rows: .csv or .jsonl."
+)
+@click.option("--model", default="base", show_default=True, help=_MODEL_HELP)
+@click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if any image could not be scored.")
+def score(
+    paths: tuple[str, ...], output: Path | None, model: str, workers: int | None, strict: bool
+) -> None:
+    """Score face photos: files, folders (with all below them) and glob patterns.
+
+    Prints `score  path` lines, or writes one row per image with -o.
+    """
+    from mspt.apps.inputs import find_images
+    from mspt.apps.outputs import RowWriter
+    from mspt.inference.scorer import Scorer
+
+    images = find_images(paths, exclude=output)
+    if not images:
+        raise ConfigError(f"nothing to score: no file found at {', '.join(paths)}")
+    scorer = Scorer(model)
+    failed = 0
+    with RowWriter(output) if output else nullcontext() as rows:
+        results = scorer.score_many(images, workers=workers)
+        for result in _with_progress(results, len(images), show=output is not None):
+            (rows.write if rows else _print_score)(result)
+            failed += result.status != "ok"
+    if failed:
+        click.echo(f"{failed} of {len(images)} images could not be scored", err=True)
+    if strict and failed:
+        sys.exit(1)
+
+
+def _print_score(result: "QualityScore") -> None:
+    from mspt.apps.outputs import printable_path
+
+    path = printable_path(result.path)
+    if result.score is None:
+        click.echo(f"{path}: {result.error}", err=True)
+    shown = "-     " if result.score is None else f"{result.score:.4f}"
+    click.echo(f"{shown}  {path}")
+
+
+def _with_progress(
+    results: Iterable["QualityScore"], total: int, *, show: bool
+) -> Iterator["QualityScore"]:
+    for done, result in enumerate(results, 1):
+        yield result
+        if show:
+            _show_progress(done, total)
+
+
+@main.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--model", default="base", show_default=True, help=_MODEL_HELP)
+@click.option("--split", help="Only rows of this split.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(manifest: Path, model: str, split: str | None, as_json: bool) -> None:
+    """Compare scores with the mos of a manifest: SRCC, PLCC, KRCC, RMSE with 95 % intervals."""
+    from mspt.evaluation import report
+    from mspt.evaluation.evaluate import evaluate as evaluate_entries
+    from mspt.evaluation.manifest import read_manifest, select_entries
+    from mspt.inference.scorer import Scorer
+
+    entries = select_entries(read_manifest(manifest), split=split)
+    evaluation = evaluate_entries(entries, Scorer(model))
+    click.echo(report.to_json(evaluation) if as_json else report.to_text(evaluation))
+
+
+@main.command()
+@click.option("--model", default="base", show_default=True, help=_MODEL_HELP)
+@click.option("--budget", metavar="GFLOPS,PARAMS", help="Limits such as 0.5G,5M; exit 1 above.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def profile(model: str, budget: str | None, as_json: bool) -> None:
+    """Print what a model costs: parameters, GFLOPs (fvcore), size, milliseconds per image."""
+    from mspt.apps.profile import over_budget, parse_budget, profile_model, to_text
+
+    limits = parse_budget(budget) if budget else None
+    measured = profile_model(model)
+    click.echo(measured.to_json() if as_json else to_text(measured))
+    if limits and (excess := over_budget(measured, limits)):
+        click.echo(f"over budget: {excess}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("photos_manifest", type=click.Path(path_type=Path))
+@click.argument("out_dir", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Keep only such rows.")
+@click.option("--single", default=4, show_default=True, help="One-kind images per photo.")
+@click.option("--second-order", default=3, show_default=True, help="Mixtures per photo.")
+@click.option("--capture", default=3, show_default=True, help="Bad captures per photo.")
+@click.option("--min-side", default=600, show_default=True, help="Leave smaller photos out, px.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; default: all cores.")
+def synthesize(
+    photos_manifest: Path,
+    out_dir: Path,
+    where: tuple[str, ...],
+    workers: int | None,
+    **plan_options: int,
+) -> None:
+    """Make degraded versions of pristine face photos, each labelled with a mos.
+
+    PHOTOS_MANIFEST is a CSV with a column path or file, and identity and split if known. A run
+    that was stopped goes on where it was.
+    """
+    with _extra("synth"):
+        from mspt.synthesis.contact_sheet import write_contact_sheet
+        from mspt.synthesis.reference_metrics import check_installed
+        from mspt.synthesis.synthesize import SynthesisPlan, read_photos
+        from mspt.synthesis.synthesize import synthesize as make_images
+    from mspt.evaluation.manifest import read_manifest
+    from mspt.inference.scorer import usable_cores
+
+    check_installed()
+    photos = read_photos(photos_manifest, _read_conditions(where))
+    plan_options["min_side_px"] = plan_options.pop("min_side")
+    manifest = make_images(
+        photos,
+        out_dir,
+        SynthesisPlan(**plan_options),
+        workers=workers or usable_cores(),
+        on_progress=_show_progress,
+    )
+    entries = read_manifest(manifest)
+    write_contact_sheet(entries, out_dir / "contact-sheet.jpg")
+    click.echo(f"{len(entries)} images of {len(photos)} photos: {manifest}")
+    click.echo(f"look at them, sorted by mos: {out_dir / 'contact-sheet.jpg'}")
+
+
+def _read_conditions(where: Iterable[str]) -> dict[str, str]:
+    conditions = {}
+    for condition in where:
+        column, equals, value = condition.partition("=")
+        if not equals:
+            raise ConfigError(f"--where {condition!r} is not of the form COLUMN=VALUE")
+        conditions[column] = value
+    return conditions
+
+
+@main.command()
+@click.argument("run_toml", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: out/NAME.")
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the plan, train nothing.")
+def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None:
+    """Train the network in stages, as a run file says."""
+    with _extra("train"):
+        from mspt.training.stages import load_run
+        from mspt.training.trainer import describe_plan
+        from mspt.training.trainer import train as train_run
+
+    run = load_run(run_toml)
+    if dry_run:
+        click.echo(describe_plan(run))
+        return
+    log: Callable[[str], None] = lambda line: click.echo(line, err=True)  # noqa: E731
+    checkpoint = train_run(run, out or Path("out") / run.name, resume=resume, log=log)
+    click.echo(checkpoint)
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--reference",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Manifest of the images that percentiles refer to; parity is checked on them.",
+)
+@click.option("--reference-name", help="How to call them; default: the manifest's folder.")
+@click.option("--name", help="The model's name; default: OUT's.")
+@click.option("--model-version", default="1", show_default=True)
+@click.option("--licence", default="unspecified", show_default=True, help="Of the weights.")
+def export(
+    checkpoint: Path,
+    out: Path,
+    reference: Path,
+    reference_name: str | None,
+    name: str | None,
+    model_version: str,
+    licence: str,
+) -> None:
+    """Write a checkpoint as one ONNX file, if its scores equal torch's on real images."""
+    with _extra("train"):
+        from mspt.training.export import Release, export_model
+    from mspt.evaluation.manifest import read_manifest
+
+    release = Release(
+        name=name or out.stem,
+        version=model_version,
+        licence=licence,
+        reference_description=reference_name or reference.resolve().parent.name,
+    )
+    difference = export_model(checkpoint, out, read_manifest(reference), release)
+    click.echo(f"{out}: {out.stat().st_size} bytes, at most {difference:.1e} away from torch")

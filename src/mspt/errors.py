@@ -1,0 +1,66 @@
+"""Every exception that mspt raises on purpose.
+
+MsptError                      catch this one to catch them all
+├── ConfigError                a run file or an option that cannot be honoured
+├── ManifestError              a manifest that cannot be read as one
+├── ModelError                 a model file or checkpoint that must not be used
+├── MissingExtraError          an optional dependency that is not installed
+└── ImageError                 one image that cannot be scored; carries a row's `status`
+    ├── DecodeError            `unreadable`
+    ├── ImageTooSmallError     `too_small`
+    └── ImageTooLargeError     `too_large`
+
+A message says what, where, both values and the remedy.
+"""
+
+from typing import ClassVar, Literal
+
+Status = Literal["ok", "unreadable", "too_small", "too_large", "no_face"]
+
+
+class MsptError(Exception):
+    """Base of all errors that mspt raises on purpose."""
+
+
+class ConfigError(MsptError):
+    """A run file or an option that cannot be honoured."""
+
+
+class ManifestError(MsptError):
+    """A manifest that cannot be read as one."""
+
+
+class ModelError(MsptError):
+    """A model file or checkpoint that must not be used."""
+
+
+class MissingExtraError(MsptError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, extra: str, cause: ImportError) -> None:
+        """Name the extra of this package that brings what `cause` missed."""
+        super().__init__(
+            f'{cause.name or cause} is not installed; run: pip install "mspt[{extra}]"'
+        )
+
+
+class ImageError(MsptError):
+    """One image that cannot be scored; `status` is what its row says."""
+
+    status: ClassVar[Status] = "unreadable"
+
+
+class DecodeError(ImageError):
+    """The bytes are not an image that can be decoded whole."""
+
+
+class ImageTooSmallError(ImageError):
+    """The image has too few pixels for a score to mean anything."""
+
+    status = "too_small"
+
+
+class ImageTooLargeError(ImageError):
+    """The image exceeds the limits on bytes or pixels."""
+
+    status = "too_large"

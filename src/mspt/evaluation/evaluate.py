@@ -1,0 +1,204 @@
+"""How well a model's scores agree with `mos` on a manifest, with 95 % intervals.
+
+In:   entries of a manifest and a Scorer.
+Out:  Evaluation: SRCC, PLCC, KRCC, RMSE over all images and per part; and, where the manifest
+      names identities and degradations, whether scores put pairs in the right order.
+
+Intervals are bootstrapped over identities: images of one face are not independent.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mspt.errors import ManifestError
+from mspt.evaluation.manifest import Entry
+from mspt.evaluation.metrics import (
+    MIN_IMAGES,
+    Vector,
+    bootstrap_interval,
+    fit_logistic,
+    krcc,
+    plcc,
+    rmse,
+    srcc,
+)
+from mspt.inference.scorer import Scorer
+
+Key = TypeVar("Key", bound=Hashable)
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How scores and mos agree on a set of images."""
+
+    images: int
+    identities: int
+    srcc: Estimate
+    plcc: Estimate  # raw
+    plcc_fitted: Estimate  # after the 4-parameter logistic, fitted once on this set
+    krcc: Estimate
+    rmse: Estimate  # raw
+    rmse_fitted: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Share of pairs that the scores put in the order that is known to be right."""
+
+    pairs: int
+    right: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All that `mspt evaluate` reports."""
+
+    model: str
+    overall: Agreement
+    by_source: dict[str, Agreement]
+    by_degradation: dict[str, Agreement]
+    pristine_above_degraded: Order | None
+    severity_order: Order | None
+
+
+def evaluate(entries: Sequence[Entry], scorer: Scorer, *, resamples: int = 1000) -> Evaluation:
+    """Score all entries and compare with their mos.
+
+    Raises:
+        ManifestError: if an image cannot be scored, or fewer than three are listed.
+    """
+    score = score_entries(entries, scorer)
+    return evaluate_scores(entries, score, model=scorer.info.label, resamples=resamples)
+
+
+def score_entries(entries: Sequence[Entry], scorer: Scorer) -> Vector:
+    """Return the scores, (N,); every entry counts, so a bad image is an error.
+
+    Raises:
+        ManifestError: naming the first image that cannot be scored.
+    """
+    scores = []
+    for entry, result in zip(entries, scorer.score_many(e.path for e in entries), strict=True):
+        if result.score is None:
+            raise ManifestError(
+                f"{entry.path}: {result.error}; repair the image or take it off the manifest"
+            )
+        scores.append(result.score)
+    return np.array(scores)
+
+
+def evaluate_scores(
+    entries: Sequence[Entry], score: Vector, *, model: str, resamples: int = 1000
+) -> Evaluation:
+    """Compare given scores with the entries' mos.
+
+    Raises:
+        ManifestError: if fewer than three images are listed.
+    """
+    if len(entries) < MIN_IMAGES:
+        raise ManifestError(f"{len(entries)} images are too few; correlations need {MIN_IMAGES}")
+
+    def agreement(part: Indices) -> Agreement:
+        return _agree([entries[i] for i in part], score[part], resamples)
+
+    return Evaluation(
+        model=model,
+        overall=agreement(np.arange(len(entries))),
+        by_source=_per_part(agreement, [e.source for e in entries]),
+        by_degradation=_per_part(agreement, [e.degradation for e in entries]),
+        pristine_above_degraded=_order(_pristine_pairs(entries), entries, score, resamples),
+        severity_order=_order(_severity_pairs(entries), entries, score, resamples),
+    )
+
+
+def _per_part(
+    agreement: Callable[[Indices], Agreement], labels: Sequence[str]
+) -> dict[str, Agreement]:
+    """Evaluate each part that has a name and enough images; one part alone says nothing new."""
+    parts = {name: np.flatnonzero(np.array(labels) == name) for name in sorted(set(labels))}
+    named = {name: part for name, part in parts.items() if name and len(part) >= MIN_IMAGES}
+    return {name: agreement(part) for name, part in named.items()} if len(parts) > 1 else {}
+
+
+def _agree(entries: Sequence[Entry], score: Vector, resamples: int) -> Agreement:
+    mos = np.array([entry.mos for entry in entries])
+    groups = [entry.group for entry in entries]
+    fitted = fit_logistic(score, mos)(score)
+
+    def estimate(metric: Callable[[Vector, Vector], float], x: Vector) -> Estimate:
+        return _estimate(lambda i: metric(x[i], mos[i]), groups, resamples)
+
+    return Agreement(
+        images=len(entries),
+        identities=len(set(groups)),
+        srcc=estimate(srcc, score),
+        plcc=estimate(plcc, score),
+        plcc_fitted=estimate(plcc, fitted),
+        krcc=estimate(krcc, score),
+        rmse=estimate(rmse, score),
+        rmse_fitted=estimate(rmse, fitted),
+    )
+
+
+def _estimate(
+    statistic: Callable[[Indices], float], groups: Sequence[Hashable], resamples: int
+) -> Estimate:
+    low, high = bootstrap_interval(statistic, groups, resamples=resamples)
+    return Estimate(value=statistic(np.arange(len(groups))), low=low, high=high)
+
+
+Pair = tuple[int, int]  # indices of the image that should score higher, and of the lower
+
+
+def _order(
+    pairs: Iterable[Pair], entries: Sequence[Entry], score: Vector, resamples: int
+) -> Order | None:
+    better_worse = np.array(list(pairs), dtype=np.intp).reshape(-1, 2)
+    if not len(better_worse):
+        return None
+    right = score[better_worse[:, 0]] > score[better_worse[:, 1]]
+    groups = [entries[better].group for better in better_worse[:, 0]]
+    estimate = _estimate(lambda i: float(right[i].mean()), groups, resamples)
+    return Order(pairs=len(right), right=estimate)
+
+
+def _pristine_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:
+    """Pair each undamaged image (mos 1, no degradation) with the damaged ones of its identity."""
+    for members in _indices_by(entries, lambda entry: entry.identity).values():
+        pristine = [i for i in members if not entries[i].degradation and entries[i].mos == 1]
+        if len(pristine) == 1:  # with several photos of a face, whose version is it?
+            yield from ((pristine[0], i) for i in members if entries[i].degradation)
+
+
+def _severity_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:
+    """Pair images of one identity and degradation whose severities differ."""
+    graded = _indices_by(entries, lambda e: (e.identity, e.degradation, e.source))
+    for (identity, degradation, source), members in graded.items():
+        if not (identity and degradation) or degradation == source:
+            continue  # mixtures name their source: another seed is another damage
+        for i, j in combinations(members, 2):
+            first, second = entries[i].severity, entries[j].severity
+            if first is not None and second is not None and first != second:
+                yield (i, j) if first < second else (j, i)
+
+
+def _indices_by(entries: Sequence[Entry], key: Callable[[Entry], Key]) -> dict[Key, list[int]]:
+    found: dict[Key, list[int]] = {}
+    for index, entry in enumerate(entries):
+        found.setdefault(key(entry), []).append(index)
+    return found

@@ -1,0 +1,164 @@
+"""Manifests: lists of images with their `mos`. The one reader and writer of such files.
+
+A manifest is a CSV with the header `path,mos[,source,split,identity,degradation,severity]`, paths
+relative to it. Read as well: VQualA 2025's `train.csv` (no header, `image_name,score`, the
+extension may be missing) and the header `Image,raw_score,mapped_score`.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mspt.errors import ManifestError
+from mspt.image.decode import SUFFIXES
+
+COLUMNS = ("path", "mos", "source", "split", "identity", "degradation", "severity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One labelled image."""
+
+    path: Path  # absolute, or relative to the working directory
+    mos: float  # 0..1, higher looks better
+    source: str = ""  # the data set or generator it comes from
+    split: str = ""  # train, val or test
+    identity: str = ""  # who or what is shown; the path if unknown
+    degradation: str = ""  # kind of synthetic damage
+    severity: float | None = None  # 0..1 within the kind
+
+    @property
+    def group(self) -> str:
+        """Return what must stay together in splits and bootstraps."""
+        return self.identity or str(self.path)
+
+
+def read_manifest(path: Path) -> list[Entry]:
+    """Read a manifest in any of the known forms.
+
+    Raises:
+        ManifestError: naming the file, the line and the remedy; also if it lists no image.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{path}: cannot be read as CSV: {error}") from error
+    rows_with_lines = [(line, row) for line, row in enumerate(rows, 1) if any(row)]
+    if not rows_with_lines:
+        raise ManifestError(f"{path}: is empty; expected the header path,mos")
+    names = rows_with_lines[0][1]
+    read_row, has_header = _row_reader(path, names)
+    entries = [read_row(line, row) for line, row in rows_with_lines[int(has_header) :]]
+    if not entries:
+        raise ManifestError(f"{path}: has a header but lists no image")
+    return entries
+
+
+def select_entries(
+    entries: Sequence[Entry], *, split: str | None = None, sources: Iterable[str] | None = None
+) -> list[Entry]:
+    """Return the entries of a split and of some sources, in order; None takes all."""
+    wanted = None if sources is None else set(sources)
+    return [
+        entry
+        for entry in entries
+        if (split is None or entry.split == split) and (wanted is None or entry.source in wanted)
+    ]
+
+
+def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
+    """Write a manifest with all columns, paths relative to it, replacing it at once."""
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for entry in entries:
+            relative = Path(os.path.relpath(entry.path, path.parent)).as_posix()
+            severity = "" if entry.severity is None else entry.severity
+            labels = (entry.mos, entry.source, entry.split, entry.identity, entry.degradation)
+            writer.writerow((relative, *labels, severity))
+    draft.replace(path)
+
+
+RowReader = Callable[[int, list[str]], Entry]
+
+
+def _row_reader(path: Path, first_row: list[str]) -> tuple[RowReader, bool]:
+    """Return how to read a row of this file, and whether its first row is a header."""
+    if first_row[:3] == ["Image", "raw_score", "mapped_score"]:
+        return _pair_reader(path, name_column=0, mos_column=2), True
+    if "path" in first_row and "mos" in first_row:
+        return _named_reader(path, first_row), True
+    if len(first_row) == 2 and _is_number(first_row[1]):
+        return _pair_reader(path, name_column=0, mos_column=1), False
+    raise ManifestError(
+        f"{path}: the first line is {','.join(first_row)!r}; expected a header with path,mos "
+        "(or VQualA's image_name,score without a header, or Image,raw_score,mapped_score)"
+    )
+
+
+def _named_reader(path: Path, names: list[str]) -> RowReader:
+    def read_row(line: int, row: list[str]) -> Entry:
+        if len(row) != len(names):
+            raise ManifestError(
+                f"{path}, line {line}: {len(row)} fields, but the header names {len(names)}"
+            )
+        fields = dict(zip(names, row, strict=True))
+        severity = fields.get("severity", "")
+        return Entry(
+            path=path.parent / fields["path"],
+            mos=_read_mos(path, line, fields["mos"]),
+            source=fields.get("source", ""),
+            split=fields.get("split", ""),
+            identity=fields.get("identity", ""),
+            degradation=fields.get("degradation", ""),
+            severity=_read_number(path, line, "severity", severity) if severity else None,
+        )
+
+    return read_row
+
+
+def _pair_reader(path: Path, *, name_column: int, mos_column: int) -> RowReader:
+    files = _files_by_stem(path.parent)
+
+    def read_row(line: int, row: list[str]) -> Entry:
+        if len(row) <= mos_column:
+            raise ManifestError(f"{path}, line {line}: {len(row)} fields are too few")
+        name = row[name_column]
+        image = path.parent / name
+        if image.suffix.lower() not in SUFFIXES:
+            image = files.get(name, image)
+        return Entry(path=image, mos=_read_mos(path, line, row[mos_column]))
+
+    return read_row
+
+
+def _files_by_stem(folder: Path) -> dict[str, Path]:
+    return {file.stem: file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_number(path: Path, line: int, column: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ManifestError(f"{path}, line {line}: {column} {text!r} is no number") from error
+
+
+def _read_mos(path: Path, line: int, text: str) -> float:
+    mos = _read_number(path, line, "mos", text)
+    if not 0 <= mos <= 1:
+        raise ManifestError(
+            f"{path}, line {line}: mos {mos} lies outside 0..1; map the scores to 0..1 first"
+        )
+    return mos

@@ -1,0 +1,65 @@
+"""An Evaluation as text for people or as JSON for programs."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from mspt.evaluation.evaluate import Agreement, Estimate, Evaluation, Order
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """Return the evaluation as JSON; undefined numbers (a constant side) are null."""
+    return json.dumps(_without_nan(asdict(evaluation)), indent=2)
+
+
+def _without_nan(value: Any) -> Any:  # noqa: ANN401 - walks plain data of any shape
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def to_text(evaluation: Evaluation) -> str:
+    """Return the evaluation as tables."""
+    return "\n".join(_lines(evaluation))
+
+
+def _lines(evaluation: Evaluation) -> Iterator[str]:
+    overall = evaluation.overall
+    yield f"{evaluation.model} on {overall.images} images of {overall.identities} identities"
+    yield "95 % intervals by bootstrap over identities"
+    yield ""
+    yield f"SRCC          {_interval(overall.srcc)}"
+    yield f"PLCC          {_interval(overall.plcc)}   raw"
+    yield f"PLCC          {_interval(overall.plcc_fitted)}   after a 4-parameter logistic"
+    yield f"KRCC          {_interval(overall.krcc)}"
+    yield f"RMSE          {_interval(overall.rmse)}   raw"
+    yield f"RMSE          {_interval(overall.rmse_fitted)}   after a 4-parameter logistic"
+    yield from _order_line(
+        "pristine above its degraded versions", evaluation.pristine_above_degraded
+    )
+    yield from _order_line("severities of one degradation in order", evaluation.severity_order)
+    yield from _part_lines("source", evaluation.by_source)
+    yield from _part_lines("degradation", evaluation.by_degradation)
+
+
+def _order_line(title: str, order: Order | None) -> Iterator[str]:
+    if order is not None:
+        right = order.right
+        yield (
+            f"{title}: {right.value:.1%} [{right.low:.1%}, {right.high:.1%}] of {order.pairs} pairs"
+        )
+
+
+def _part_lines(title: str, parts: dict[str, Agreement]) -> Iterator[str]:
+    if not parts:
+        return
+    yield ""
+    yield f"{title:20} images  SRCC                      PLCC raw"
+    for name, part in parts.items():
+        yield f"{name:20} {part.images:6}  {_interval(part.srcc)}  {_interval(part.plcc)}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:6.4f} [{estimate.low:7.4f}, {estimate.high:7.4f}]"

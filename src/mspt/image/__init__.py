@@ -1,0 +1,1 @@
+"""Layer 1: bytes -> rgb -> face rgb -> network input."""

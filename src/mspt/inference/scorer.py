@@ -1,0 +1,147 @@
+"""Scoring: the one path from a photo to a QualityScore. Read this file first.
+
+decode -> crop -> preprocess -> session -> QualityScore
+
+In:   paths, encoded bytes, PIL images or RGB arrays.
+Out:  QualityScore, in input order; from `score_many`, bad images are results too.
+
+Determinism: each image is prepared and scored alone, so that batch, workers and neighbours cannot
+change its score.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from mspt.errors import ImageError
+from mspt.image.crop import RGB
+from mspt.image.decode import check_size, decode_rgb, read_rgb, rgb_of_pil
+from mspt.image.preprocess import prepare_rgb
+from mspt.inference.models import DEFAULT_MODEL, ModelInfo, find_model
+from mspt.inference.session import Session
+from mspt.results import QualityScore
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+ImageLike = Union[str, os.PathLike[str], bytes, "PilImage", RGB]
+
+_DECIMALS = 6  # of a score: beyond them float32 says nothing
+_WINDOW = 4  # images in flight per worker: keeps workers busy and memory bounded
+
+
+class Scorer:
+    """A model ready to score."""
+
+    def __init__(self, model: str | Path = DEFAULT_MODEL) -> None:
+        """Load an embedded model by name, or a model file.
+
+        Raises:
+            ModelError: if there is no such model, or the file must not be used.
+        """
+        self._session = Session(find_model(model))
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model file says of itself."""
+        return self._session.info
+
+    def score(self, image: ImageLike) -> QualityScore:
+        """Score one image.
+
+        Args:
+            image: path, encoded bytes, PIL image, or RGB uint8 array (height, width, 3).
+
+        Raises:
+            ImageError: if it cannot be decoded, is too small or too large.
+            TypeError: if it is none of the above.
+        """
+        rgb = to_rgb(image)
+        score = round(self._session.score_rgb(prepare_rgb(rgb, self.info.spec)), _DECIMALS)
+        height, width = rgb.shape[:2]
+        return QualityScore(
+            path=name_of(image),
+            score=score,
+            percentile=self.info.reference.percentile(score),
+            width=width,
+            height=height,
+            model=self.info.label,
+        )
+
+    def score_many(
+        self, images: Iterable[ImageLike], *, workers: int | None = None
+    ) -> Iterator[QualityScore]:
+        """Score images in parallel and yield the results in input order.
+
+        An image that cannot be scored yields a result with its `status` and `error`. The input
+        may be endless: only a bounded number of images is held at a time.
+
+        Args:
+            images: as for `score`.
+            workers: threads; default: the number of cores this process may use.
+        """
+        workers = workers or usable_cores()
+        pending: deque[Future[QualityScore]] = deque()
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for image in images:
+                pending.append(pool.submit(self._score_or_explain, image))
+                if len(pending) >= workers * _WINDOW:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:  # also when the caller stops early
+            pool.shutdown(cancel_futures=True)
+
+    def _score_or_explain(self, image: ImageLike) -> QualityScore:
+        try:
+            return self.score(image)
+        except ImageError as error:
+            return QualityScore.failed(name_of(image), error, self.info.label)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def name_of(image: ImageLike) -> str:
+    """Return the path as given, or nothing for images in memory."""
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+
+
+def to_rgb(image: ImageLike) -> RGB:
+    """Return any accepted image as upright RGB, uint8 (height, width, 3).
+
+    Raises:
+        ImageError: if it cannot be decoded, is too small or too large.
+        TypeError: if it is no image.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_rgb(Path(image))
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode_rgb(bytes(image))
+    if not isinstance(image, np.ndarray):
+        from PIL.Image import Image as PilImage
+
+        if not isinstance(image, PilImage):
+            raise TypeError(f"{type(image).__name__} is no path, bytes, PIL image or RGB array")
+        return rgb_of_pil(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(
+            f"array of {image.dtype} {image.shape} must be RGB uint8 of shape (height, width, 3)"
+        )
+    check_size(image.shape[1], image.shape[0])
+    return image
+
+
+def load(model: str | Path = DEFAULT_MODEL) -> Scorer:
+    """Load a model: `mspt.load()`, `mspt.load("base")`, `mspt.load("model.onnx")`."""
+    return Scorer(model)

@@ -1,0 +1,104 @@
+"""QualityScore: what scoring one face yields. The one row and JSON form of CLI, HTTP and files.
+
+In:   numbers from the scorer, or an error.
+Out:  `to_dict`, whose keys are COLUMNS in that order.
+"""
+
+from dataclasses import astuple, dataclass
+from typing import Literal
+
+from mspt.errors import ImageError, Status
+
+Band = Literal["bad", "poor", "fair", "good", "excellent"]
+Cell = str | int | float | None
+
+# The five grades of ITU-R BT.500's absolute category rating, each a fifth of the scale.
+BANDS: tuple[Band, ...] = ("bad", "poor", "fair", "good", "excellent")
+
+COLUMNS = (
+    "path",
+    "face",
+    "n_faces",
+    "score",
+    "percentile",
+    "band",
+    "status",
+    "error",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "det_score",
+    "width",
+    "height",
+    "model",
+)
+
+
+def band_of(score: float) -> Band:
+    """Return the grade of a score in 0..1."""
+    return BANDS[min(len(BANDS) - 1, int(score * len(BANDS)))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceBox:
+    """A detected face in px of the upright image."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    det_score: float  # the detector's confidence, 0..1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityScore:
+    """How good one face photo looks, or why that cannot be said."""
+
+    path: str  # as given; empty for bytes and arrays
+    score: float | None  # 0..1, higher looks better; None unless status is ok
+    percentile: float | None  # 0..100 within the model's reference distribution
+    status: Status = "ok"
+    error: str = ""
+    box: FaceBox | None = None  # None when the whole photo was scored
+    face: int | None = None  # index of the face in the photo, largest first
+    n_faces: int | None = None
+    width: int | None = None  # px of the upright photo
+    height: int | None = None
+    model: str  # name@version
+
+    @classmethod
+    def failed(cls, path: str, error: ImageError, model: str) -> "QualityScore":
+        """Return the row of an image that cannot be scored."""
+        return cls(
+            path=path,
+            score=None,
+            percentile=None,
+            status=error.status,
+            error=str(error),
+            model=model,
+        )
+
+    @property
+    def band(self) -> Band | None:
+        """Return the grade in words, from the score alone."""
+        return None if self.score is None else band_of(self.score)
+
+    def to_dict(self) -> dict[str, Cell]:
+        """Return the row; absent values are None."""
+        box: tuple[Cell, ...] = astuple(self.box) if self.box else (None,) * 5
+        cells: tuple[Cell, ...] = (
+            self.path,
+            self.face,
+            self.n_faces,
+            self.score,
+            self.percentile,
+            self.band,
+            self.status,
+            self.error,
+            *box,
+            self.width,
+            self.height,
+            self.model,
+        )
+        return dict(zip(COLUMNS, cells, strict=True))

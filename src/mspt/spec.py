@@ -1,0 +1,58 @@
+"""InputSpec: the one definition of how an image becomes the network's input.
+
+It travels inside every checkpoint and model file, so that training, evaluation, the ONNX file
+and any port agree on the pixels. `image/preprocess.py` is its one implementation.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal, Self
+
+from mspt.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """How an upright RGB image is prepared for the network.
+
+    Mean and std are absent on purpose: the network subtracts them itself.
+    """
+
+    short_side: int  # px of the image's short side after resizing, aspect ratio kept
+    crop_side: int  # px of the centred square cut from it: what the network sees
+    resample: Literal["bicubic"] = "bicubic"  # antialiased 8-bit, as Pillow's BICUBIC
+    crop: Literal["centre_square"] = "centre_square"  # what is cut before the resize
+
+    def __post_init__(self) -> None:
+        """Refuse a spec that no image could satisfy."""
+        if not 32 <= self.crop_side <= self.short_side:
+            raise ModelError(
+                f"InputSpec: crop_side {self.crop_side} px must lie in 32..short_side "
+                f"({self.short_side} px)"
+            )
+        if self.resample != "bicubic" or self.crop != "centre_square":
+            raise ModelError(
+                f"InputSpec: resample {self.resample!r} and crop {self.crop!r} are unknown to this "
+                "version, which knows 'bicubic' and 'centre_square'; update mspt"
+            )
+
+    def to_json(self) -> str:
+        """Return the form that is stored in model files and checkpoints."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the stored form.
+
+        Raises:
+            ModelError: if the text is not an InputSpec that this version can honour.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"not an InputSpec: {text!r} ({error})") from error
+
+
+def square_spec(side_px: int) -> InputSpec:
+    """Return the spec of a network that sees the whole centred square at `side_px`."""
+    return InputSpec(short_side=side_px, crop_side=side_px)

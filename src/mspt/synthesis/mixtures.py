@@ -1,0 +1,138 @@
+"""Degradations of several kinds in a row: what one finds in the wild.
+
+`second_order` follows Real-ESRGAN (arXiv:2107.10833): blur, resize, noise and JPEG, twice.
+`capture` follows a photo from the scene to a platform: light, lens, sensor, phone, upload.
+Same signature as the single kinds; severity 0..1 widens the ranges that the steps draw from.
+"""
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image
+
+from mspt.image.crop import RGB
+from mspt.synthesis import filters
+from mspt.synthesis.degradations import Degradation, between
+
+_FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+_KERNEL_KINDS = ("iso", "aniso", "iso", "aniso", "iso", "aniso")
+_KERNEL_BETAS = ("1", "1", "general", "general", "plateau", "plateau")
+_KERNEL_CHANCES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)  # Real-ESRGAN's
+
+
+def _up_to(low: float, high: float, severity: float, rng: Generator) -> float:
+    """Draw between `low` and the point that `severity` reaches on the way to `high`."""
+    return float(low + (high - low) * severity * rng.random())
+
+
+def _chance(probability: float, rng: Generator) -> bool:
+    return bool(rng.random() < probability)
+
+
+def _random_kernel(max_sigma: float, severity: float, rng: Generator) -> filters.Float:
+    """Draw one of Real-ESRGAN's blur kernels."""
+    if _chance(0.1, rng):
+        return filters.sinc_kernel(rng.uniform(np.pi / (1 + 3 * severity), np.pi), 10)
+    choice = rng.choice(len(_KERNEL_CHANCES), p=_KERNEL_CHANCES)
+    sigma = _up_to(0.2, max_sigma, severity, rng)
+    ratio = rng.uniform(0.3, 1) if _KERNEL_KINDS[choice] == "aniso" else 1.0
+    angle = rng.uniform(0, np.pi)
+    if _KERNEL_BETAS[choice] == "plateau":
+        return filters.plateau_kernel(sigma, sigma * ratio, angle, rng.uniform(1, 2))
+    beta = rng.uniform(0.5, 4) if _KERNEL_BETAS[choice] == "general" else 1.0
+    return filters.gaussian_kernel(sigma, sigma * ratio, angle, beta)
+
+
+def _random_noise(
+    rgb: RGB, max_sigma: float, max_variance: float, severity: float, rng: Generator
+) -> RGB:
+    """Add white or shot noise, grey in 40 % of cases."""
+    grey = _chance(0.4, rng)
+    if _chance(0.5, rng):
+        return filters.add_gaussian_noise(rgb, _up_to(1, max_sigma, severity, rng), rng, grey)
+    return filters.add_shot_noise(rgb, _up_to(0.02, max_variance, severity, rng), rng, grey)
+
+
+def _random_resize(rgb: RGB, side_px: int, rng: Generator) -> RGB:
+    return filters.resize_with(rgb, max(24, side_px), _FILTERS[rng.integers(len(_FILTERS))])
+
+
+def second_order(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Blur, resize, add noise and compress, twice; then ring or not, and back to size."""
+    side = rgb.shape[0]
+    image = filters.convolve(rgb, _random_kernel(3.0, severity, rng))
+    scale = 1 / between(1, 6.6, _up_to(0, 1, severity, rng))  # Real-ESRGAN: down to 0.15
+    image = _random_resize(image, round(side * scale), rng)
+    image = _random_noise(image, 30, 4.0, severity, rng)
+    image = filters.recompress(image, "JPEG", round(_up_to(95, 30, severity, rng)))
+    if _chance(0.8, rng):
+        image = filters.convolve(image, _random_kernel(1.5, severity, rng))
+    image = _random_resize(image, round(image.shape[0] * rng.uniform(0.5, 1.2)), rng)
+    image = _random_noise(image, 25, 3.0, severity, rng)
+    if _chance(0.5, rng):
+        image = _random_resize(image, side, rng)
+        return filters.recompress(image, "JPEG", round(_up_to(95, 30, severity, rng)))
+    image = filters.recompress(image, "JPEG", round(_up_to(95, 30, severity, rng)))
+    return _random_resize(image, side, rng)
+
+
+def _mixed_light(rgb: RGB, strength: float, rng: Generator) -> RGB:
+    """Light the scene unevenly: the gain falls off along one direction."""
+    side = rgb.shape[0]
+    angle = rng.uniform(0, 2 * np.pi)
+    axis = np.linspace(-1, 1, side)
+    slope = (axis[None, :] * np.cos(angle) + axis[:, None] * np.sin(angle))[..., None]
+    light = filters.srgb_to_linear(rgb / 255.0) * np.exp(strength * slope)
+    return filters.round_to_rgb(255 * filters.linear_to_srgb(light))
+
+
+def _light_the_scene(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Change exposure, colour and evenness of the light, each now and then."""
+    if _chance(0.5, rng):
+        stops = _up_to(0, 3, severity, rng) * (1 if _chance(0.3, rng) else -1)
+        rgb = filters.scale_light(rgb, np.full(3, 2.0**stops))
+    if _chance(0.3, rng):
+        tint = rng.uniform(-1, 1, 3)
+        rgb = filters.scale_light(rgb, np.exp(0.7 * severity * (tint - tint.mean())))
+    if _chance(0.3, rng):
+        rgb = _mixed_light(rgb, _up_to(0.2, 1.5, severity, rng), rng)
+    return rgb
+
+
+def _look_through_lens(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Defocus or shake, in half of the photos."""
+    if _chance(0.5, rng):
+        return rgb
+    if _chance(0.5, rng):
+        return filters.convolve(rgb, filters.disk_kernel(_up_to(0.7, 9, severity, rng)))
+    streak_px = _up_to(1.5, 30, severity, rng)
+    return filters.convolve(rgb, filters.motion_kernel(streak_px, rng.uniform(0, np.pi)))
+
+
+def _process_in_phone(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Smooth the noise away and sharpen what is left, as phones do."""
+    if _chance(0.5, rng):
+        sigma = _up_to(0.4, 1.8, severity, rng)
+        rgb = filters.convolve(rgb, filters.gaussian_kernel(sigma, sigma, 0))
+    if _chance(0.5, rng):
+        rgb = filters.sharpen(rgb, _up_to(0.2, 2.5, severity, rng), rng.uniform(0.7, 1.5))
+    return rgb
+
+
+def capture(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Photograph the face badly, at its own small size, and upload it."""
+    side = rgb.shape[0]
+    image = _look_through_lens(_light_the_scene(rgb, severity, rng), severity, rng)
+    native_px = round(side / between(1, 7, _up_to(0, 1, severity, rng)))
+    image = filters.resize_square(image, native_px)
+    if _chance(0.7, rng):
+        image = filters.add_iso_noise(image, _up_to(0.5, 18, severity, rng), rng)
+    image = _process_in_phone(image, severity, rng)
+    image = filters.recompress(image, "JPEG", round(_up_to(96, 35, severity, rng)))
+    if _chance(0.5, rng):
+        image = _random_resize(image, round(native_px * rng.uniform(0.5, 1)), rng)
+        codec = "WEBP" if _chance(0.3, rng) else "JPEG"
+        image = filters.recompress(image, codec, round(_up_to(90, 30, severity, rng)))
+    return _random_resize(image, side, rng)
+
+
+MIXED: dict[str, Degradation] = {"second_order": second_order, "capture": capture}

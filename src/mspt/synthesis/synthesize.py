@@ -1,0 +1,276 @@
+"""Make a labelled data set: pristine faces -> degraded images, `mos` and a manifest.
+
+In:   a CSV of photos (`path` or `file`; `identity`, `split` and any other column if present).
+Out:  OUT/images/*.png, OUT/manifest.csv, OUT/records.jsonl (a line per image, with its distances).
+
+Every image draws from a generator seeded by (seed, photo, image number): neither the number of
+workers nor an interruption changes it. A killed run goes on where it stopped; a finished photo's
+lines in records.jsonl say so.
+"""
+
+import csv
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image
+
+from mspt.errors import ConfigError, ManifestError
+from mspt.evaluation.manifest import Entry, write_manifest
+from mspt.image.crop import RGB, crop_centre_square
+from mspt.image.decode import read_rgb
+from mspt.synthesis.degradations import SINGLE
+from mspt.synthesis.filters import resize_square
+from mspt.synthesis.labels import stored_calibration
+from mspt.synthesis.mixtures import MIXED
+from mspt.synthesis.reference_metrics import measure_distances
+
+PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
+SINGLE_SOURCE = "single"  # source of all one-kind degradations; mixtures are their own source
+
+Record = dict[str, Any]  # one line of records.jsonl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisPlan:
+    """What is made of each photo; the same plan and photos give the same files."""
+
+    single: int = 4  # images of one kind: pairs of one kind at a low and a high severity
+    second_order: int = 3
+    capture: int = 3
+    seed: int = 0
+    frame_px: int = 640  # side of every image made
+    min_side_px: int = 600  # smaller photos would have to be enlarged, so they are no reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """One pristine photo and how it is called in the output."""
+
+    path: Path
+    name: str  # unique, safe as a file name
+    identity: str
+    split: str
+
+
+def read_photos(path: Path, where: Mapping[str, str]) -> list[Photo]:
+    """Read the CSV of photos, keeping rows whose columns equal those in `where`.
+
+    Raises:
+        ManifestError: if the file cannot be used or nothing is left.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{path}: cannot be read as CSV: {error}") from error
+    path_column = next((name for name in ("path", "file") if name in columns), None)
+    missing = [name for name in where if name not in columns]
+    if path_column is None or missing:
+        raise ManifestError(
+            f"{path}: needs a column path or file{''.join(f' and {name}' for name in missing)}; "
+            f"its header is {','.join(columns)!r}"
+        )
+    kept = [row for row in rows if all(row[name] == value for name, value in where.items())]
+    if not kept:
+        raise ManifestError(f"{path}: none of {len(rows)} rows has {dict(where)}")
+    return [_photo_of_row(path.parent, row[path_column], row) for row in kept]
+
+
+def _photo_of_row(folder: Path, relative: str, row: Mapping[str, str]) -> Photo:
+    digest = f"{zlib.crc32(relative.encode()):08x}"
+    stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in Path(relative).stem)
+    return Photo(
+        path=folder / relative,
+        name=f"{stem[:40]}_{digest}",
+        identity=row.get("identity") or relative,
+        split=row.get("split") or "train",
+    )
+
+
+def synthesize(
+    photos: Sequence[Photo],
+    out_dir: Path,
+    plan: SynthesisPlan,
+    *,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Make the data set in `out_dir` and return its manifest's path.
+
+    Photos below `plan.min_side_px` are left out. Goes on where an earlier run with the same plan
+    stopped.
+
+    Raises:
+        ConfigError: if `out_dir` holds another plan's images.
+        ImageError: if a photo cannot be decoded; nothing is guessed in its place.
+    """
+    journal = Journal(out_dir, plan)
+    todo = [photo for photo in photos if photo.name not in journal.done]
+    done = len(photos) - len(todo)
+    on_progress(done, len(photos))
+    context = get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+        pending = [pool.submit(_make_images, photo, out_dir, plan) for photo in todo]
+        try:
+            for future in as_completed(pending):
+                journal.add(*future.result())
+                done += 1
+                on_progress(done, len(photos))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    manifest = out_dir / "manifest.csv"
+    write_manifest(manifest, _entries(photos, journal, out_dir))
+    return manifest
+
+
+class Journal:
+    """records.jsonl: the plan, then per finished photo its images; the last line may be torn."""
+
+    def __init__(self, out_dir: Path, plan: SynthesisPlan) -> None:
+        """Read what an earlier run left, or begin.
+
+        Raises:
+            ConfigError: if the earlier run had another plan.
+        """
+        self.path = out_dir / "records.jsonl"
+        self.done: dict[str, list[Record]] = {}
+        (out_dir / "images").mkdir(parents=True, exist_ok=True)
+        lines = list(_whole_lines(self.path))
+        if lines and lines[0] != {"plan": asdict(plan)}:
+            raise ConfigError(
+                f"{out_dir} holds images of another plan: {lines[0].get('plan')}, now asked for "
+                f"{asdict(plan)}; choose another folder or delete this one"
+            )
+        for line in lines[1:]:
+            self.done[line["photo"]] = line["images"]
+        self._rewrite(plan)
+
+    def add(self, photo: str, images: list[Record]) -> None:
+        """Note that a photo is finished."""
+        self.done[photo] = images
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"photo": photo, "images": images}) + "\n")
+
+    def _rewrite(self, plan: SynthesisPlan) -> None:
+        """Write the whole journal again: drops a torn last line."""
+        lines: list[Record] = [{"plan": asdict(plan)}]
+        lines += [{"photo": photo, "images": images} for photo, images in self.done.items()]
+        draft = self.path.with_suffix(".part")
+        draft.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        draft.replace(self.path)
+
+
+def read_records(out_dir: Path) -> list[Record]:
+    """Return the record of every image made in `out_dir` so far, distances included."""
+    lines = list(_whole_lines(out_dir / "records.jsonl"))
+    return [image for line in lines[1:] for image in line["images"]]
+
+
+def _whole_lines(path: Path) -> Iterator[Record]:
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def _entries(photos: Sequence[Photo], journal: Journal, out_dir: Path) -> Iterator[Entry]:
+    """Yield the manifest's rows in the order of the photos, labelled by the stored constants."""
+    for photo in photos:
+        for image in journal.done[photo.name]:
+            yield Entry(
+                path=out_dir / image["path"],
+                mos=_mos_of(image),
+                source=image["source"],
+                split=photo.split,
+                identity=photo.identity,
+                degradation=image["degradation"],
+                severity=image["severity"],
+            )
+
+
+def _mos_of(image: Record) -> float:
+    if image["source"] == PRISTINE:
+        return 1.0
+    return stored_calibration().mos(image["distances"], image["degradation"])
+
+
+def _start_worker() -> None:
+    """Give each worker one thread: the processes already fill the cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str, list[Record]]:
+    """Make, save and measure all images of one photo."""
+    rgb = read_rgb(photo.path)
+    if min(rgb.shape[:2]) < plan.min_side_px:
+        return photo.name, []
+    reference = resize_square(crop_centre_square(rgb), plan.frame_px)
+    records = [_save(photo, out_dir, 0, reference, source=PRISTINE)]
+    for number, (source, kind, severity, seed) in enumerate(draw_jobs(photo.name, plan), 1):
+        degrade = (SINGLE | MIXED)[kind]
+        degraded = degrade(reference, severity, np.random.default_rng(seed))
+        record = _save(photo, out_dir, number, degraded, source, kind, severity)
+        records.append(record | {"distances": measure_distances(reference, degraded)})
+    return photo.name, records
+
+
+def _save(
+    photo: Photo,
+    out_dir: Path,
+    number: int,
+    rgb: RGB,
+    source: str,
+    kind: str = "",
+    severity: float | None = None,
+) -> Record:
+    """Write one PNG at once (never half a file under the final name); return its record."""
+    path = out_dir / "images" / f"{photo.name}_{number:02d}.png"
+    draft = path.with_suffix(".part")
+    Image.fromarray(rgb).save(draft, "PNG", compress_level=1)
+    os.replace(draft, path)
+    relative = path.relative_to(out_dir).as_posix()
+    return {"path": relative, "source": source, "degradation": kind, "severity": severity}
+
+
+Job = tuple[str, str, float, Sequence[int]]  # source, kind, severity, seed
+
+
+def draw_jobs(photo_name: str, plan: SynthesisPlan) -> list[Job]:
+    """Draw what is made of a photo; independent of all other photos.
+
+    Single kinds come in pairs that share their seed, one severity in each half of 0..1, so that a
+    data set can tell whether severities of one damage are put in the right order.
+    """
+    photo_seed = zlib.crc32(photo_name.encode())
+    rng = np.random.default_rng([plan.seed, photo_seed])
+    kinds = list(SINGLE)
+    pairs = -(-plan.single // 2)
+    chosen = [kinds[i % len(kinds)] for i in rng.permutation(max(pairs, len(kinds)))[:pairs]]
+    jobs: list[Job] = []
+    for pair, kind in enumerate(chosen):
+        seed = (plan.seed, photo_seed, pair)
+        jobs += [(SINGLE_SOURCE, kind, s, seed) for s in _stratified(2, rng)]
+    jobs = jobs[: plan.single]
+    for source, count in (("second_order", plan.second_order), ("capture", plan.capture)):
+        for index, severity in enumerate(_stratified(count, rng)):
+            jobs.append((source, source, severity, (plan.seed, photo_seed, len(jobs), index)))
+    return jobs
+
+
+def _stratified(count: int, rng: Generator) -> list[float]:
+    """Draw one severity from each of `count` equal parts of 0..1, rounded to be readable."""
+    return [round(float((i + rng.random()) / count), 3) for i in range(count)]

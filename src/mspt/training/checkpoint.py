@@ -1,0 +1,118 @@
+"""Checkpoints: a folder with weights, state and what resuming needs; nothing is pickled.
+
+weights.safetensors    the averaged (EMA) network: what is evaluated and exported
+training.safetensors   the raw network and the optimiser's moments
+state.json             run config, stage, step, InputSpec, version
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mspt.errors import ModelError
+from mspt.spec import InputSpec
+from mspt.training.network import MsptNetwork
+from mspt.training.stages import RunConfig, parse_run
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run stands."""
+
+    run: RunConfig
+    stage: int  # 1, 2, 3
+    step: int  # steps done within the stage
+    spec: InputSpec
+
+    def to_json(self) -> str:
+        """Return the form kept in state.json."""
+        plain = {
+            "run": self.run.model_dump(mode="json") | {"stages": self._stages()},
+            "stage": self.stage,
+            "step": self.step,
+            "input_spec": json.loads(self.spec.to_json()),
+        }
+        return json.dumps(plain, indent=2, sort_keys=True)
+
+    def _stages(self) -> list[dict[str, Any]]:
+        """Return the stages with their sources in a fixed order."""
+        dumped = [stage.model_dump(mode="json") for stage in self.run.stages]
+        return [stage | {"sources": sorted(stage["sources"])} for stage in dumped]
+
+
+Tensors = dict[str, Tensor]
+
+
+def save_checkpoint(folder: Path, state: State, weights: Tensors, training: Tensors) -> None:
+    """Write a checkpoint so that a kill leaves either none or a whole one under `folder`."""
+    draft = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    # safetensors wants dense memory; channels_last tensors are not.
+    save_file({k: v.contiguous() for k, v in weights.items()}, draft / "weights.safetensors")
+    save_file({k: v.contiguous() for k, v in training.items()}, draft / "training.safetensors")
+    (draft / "state.json").write_text(state.to_json(), encoding="utf-8")
+    draft.replace(folder)
+
+
+def load_state(folder: Path) -> State:
+    """Read where a checkpoint's run stood.
+
+    Raises:
+        ModelError: naming the file and what is wrong with it.
+    """
+    path = folder / "state.json"
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return State(
+            run=parse_run(plain["run"], str(path)),
+            stage=plain["stage"],
+            step=plain["step"],
+            spec=InputSpec.from_json(json.dumps(plain["input_spec"])),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: not a checkpoint's state ({error!r})") from error
+
+
+def load_tensors(path: Path) -> Tensors:
+    """Read a safetensors file.
+
+    Raises:
+        ModelError: if it is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read as safetensors: {error}") from error
+
+
+def load_network(folder: Path) -> MsptNetwork:
+    """Return the averaged network of a checkpoint, in evaluation mode.
+
+    Raises:
+        ModelError: if names or shapes are not the network's, listing them.
+    """
+    network = MsptNetwork()
+    path = folder / "weights.safetensors"
+    try:
+        network.load_state_dict(load_tensors(path))
+    except RuntimeError as error:
+        raise ModelError(f"{path}: not weights of this network: {error}") from error
+    return network.eval()
+
+
+def checkpoint_name(stage: int, step: int) -> str:
+    """Return the folder's name; names sort in the order of training."""
+    return f"stage{stage}-step{step:06d}"
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint of a run's folder, if any."""
+    found = sorted(path for path in folder.glob("stage*-step*") if (path / "state.json").exists())
+    return found[-1] if found else None

@@ -1,0 +1,182 @@
+"""Checkpoint -> one ONNX file that needs nothing else; written only if its scores are torch's.
+
+In:   a checkpoint folder and reference images.
+Out:  OUT.onnx: uint8 NHWC in, float32 (N,) out, normalisation inside, metadata by
+      inference/models.py, among it the distribution of its scores over the reference images.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mspt.errors import ModelError
+from mspt.evaluation.manifest import Entry
+from mspt.image.decode import read_rgb
+from mspt.image.preprocess import prepare_rgb
+from mspt.inference.models import ModelInfo, Reference
+from mspt.inference.session import Session
+from mspt.training.budget import measure_cost
+from mspt.training.checkpoint import State, load_network, load_state
+from mspt.training.network import MsptNetwork
+from mspt.training.trainer import to_pixels
+
+MAX_DIFFERENCE = 1e-4  # between torch's and onnxruntime's score of any reference image
+_PARITY_IMAGES = 64  # torch scores this many of the reference images
+_OPSET = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What the model file will say of itself beyond what the checkpoint knows."""
+
+    name: str
+    version: str
+    licence: str
+    reference_description: str
+
+
+class _RgbNetwork(nn.Module):
+    """The network behind the model file's signature."""
+
+    def __init__(self, network: MsptNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """Return scores, (N,), of uint8 (N, S, S, 3)."""
+        score: Tensor = self.network(to_pixels(rgb))
+        return score
+
+
+def export_model(
+    checkpoint: Path, out: Path, reference: Sequence[Entry], release: Release
+) -> float:
+    """Write the model file and return the largest difference found between the two runtimes.
+
+    Raises:
+        ModelError: if they differ by more than MAX_DIFFERENCE; then nothing is written.
+        ImageError: if a reference image cannot be decoded.
+    """
+    state, network = load_state(checkpoint), load_network(checkpoint)
+    info = _describe(network, state, release)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "model.onnx"
+        _write_onnx(network, state.spec.crop_side, draft)
+        _write_metadata(draft, info)
+        scores = _score_all(Session(draft), reference, state)
+        difference = _largest_difference(network, scores, reference, state)
+        if difference > MAX_DIFFERENCE:
+            raise ModelError(
+                f"{out} is not written: torch and onnxruntime differ by {difference:.2e} on a "
+                f"reference image, more than {MAX_DIFFERENCE:.0e}"
+            )
+        _write_metadata(draft, replace(info, reference=_distribution(scores, release)))
+        _move_whole(draft, out)
+    return difference
+
+
+def _describe(network: MsptNetwork, state: State, release: Release) -> ModelInfo:
+    """Return what the file says of itself, but for the distribution, which needs its scores."""
+    cost = measure_cost(network, state.spec.crop_side)
+    return ModelInfo(
+        name=release.name,
+        version=release.version,
+        spec=state.spec,
+        params=cost.params,
+        gflops=cost.gflops,
+        training=_summarise(state),
+        reference=Reference(description="", quantiles=(0.0, 1.0)),
+        licence=release.licence,
+    )
+
+
+def _distribution(scores: npt.NDArray[np.float64], release: Release) -> Reference:
+    quantiles = np.percentile(scores, np.arange(101)).round(6)
+    description = f"{release.reference_description} ({len(scores)} images)"
+    return Reference(description=description, quantiles=tuple(quantiles.tolist()))
+
+
+def _move_whole(draft: Path, out: Path) -> None:
+    """Move across file systems without ever showing half a file under the final name."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.part")
+    shutil.copyfile(draft, partial)
+    partial.replace(out)
+
+
+def _summarise(state: State) -> dict[str, Any]:
+    """Return what a reader of the model file may want to know of its training."""
+    stages = [
+        {
+            "short_side": stage.short_side,
+            "sources": sorted(stage.sources),
+            "images_seen": stage.steps * stage.batch,
+        }
+        for stage in state.run.stages[: state.stage]
+    ]
+    return {"run": state.run.name, "seed": state.run.seed, "stages": stages}
+
+
+def _write_onnx(network: MsptNetwork, side_px: int, path: Path) -> None:
+    """Write the bare graph, weights inside."""
+    batch = torch.export.Dim("N", min=1, max=1024)
+    torch.onnx.export(
+        _RgbNetwork(network).eval(),
+        (torch.zeros(2, side_px, side_px, 3, dtype=torch.uint8),),
+        path,
+        input_names=["rgb"],
+        output_names=["score"],
+        dynamic_shapes={"rgb": {0: batch}},
+        opset_version=_OPSET,
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )
+
+
+def _write_metadata(path: Path, info: ModelInfo) -> None:
+    """Put the metadata into the file, replacing what it had."""
+    import onnx
+
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    for key, value in info.to_metadata().items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _score_all(
+    session: Session, reference: Sequence[Entry], state: State
+) -> npt.NDArray[np.float64]:
+    return np.array(
+        [session.score_rgb(prepare_rgb(read_rgb(e.path), state.spec)) for e in reference]
+    )
+
+
+@torch.no_grad()
+def _largest_difference(
+    network: MsptNetwork,
+    scores: npt.NDArray[np.float64],
+    reference: Sequence[Entry],
+    state: State,
+) -> float:
+    """Compare with torch on images spread over the reference set."""
+    chosen = np.unique(np.linspace(0, len(reference) - 1, _PARITY_IMAGES).astype(int))
+    largest: float = max(
+        abs(network(_pixels_of(reference[i], state)).item() - scores[i]) for i in chosen
+    )
+    return largest
+
+
+def _pixels_of(entry: Entry, state: State) -> Tensor:
+    rgb = prepare_rgb(read_rgb(entry.path), state.spec)
+    return to_pixels(torch.from_numpy(rgb.copy())[None])

@@ -1,0 +1,38 @@
+"""Training losses: how far scores lie from `mos`.
+
+In:   `score` and `mos`, float tensors, (N,), 0..1.
+Out:  a scalar tensor, 0 when perfect.
+"""
+
+import torch
+from torch import Tensor
+
+
+def plcc_loss(score: Tensor, mos: Tensor) -> Tensor:
+    """Return (1 - PLCC) / 2: 0 when perfectly linear, 1 when inverted.
+
+    Alone it leaves the scale free, so it stands beside an MSE.
+
+    Args:
+        score: (N,), any scale, N at least 2.
+        mos: (N,), in the order of `score`.
+
+    Raises:
+        ValueError: if shapes differ or N < 2.
+
+    Source: VQualA 2025 winner's student (Efficient-FIQA); our deviation: an epsilon, so that a
+    constant batch gives 0.5 and a finite gradient.
+    """
+    if score.shape != mos.shape or score.ndim != 1 or len(score) < 2:
+        raise ValueError(
+            f"score {tuple(score.shape)} and mos {tuple(mos.shape)} must both be (N,), N >= 2"
+        )
+    x, y = score - score.mean(), mos - mos.mean()
+    scale = torch.sqrt((x**2).sum() * (y**2).sum() + 1e-12)
+    return (1 - (x * y).sum() / scale) / 2
+
+
+def quality_loss(score: Tensor, mos: Tensor, *, mse_weight: float, plcc_weight: float) -> Tensor:
+    """Return the weighted sum of MSE (keeps the scale) and PLCC loss (keeps the order)."""
+    mse = ((score - mos) ** 2).mean()
+    return mse_weight * mse + plcc_weight * plcc_loss(score, mos)
