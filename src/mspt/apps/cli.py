@@ -164,7 +164,8 @@ def profile(model: str, budget: str | None, as_json: bool) -> None:
 @click.option("--second-order", default=3, show_default=True, help="Mixtures per photo.")
 @click.option("--capture", default=3, show_default=True, help="Bad captures per photo.")
 @click.option("--min-side", default=600, show_default=True, help="Leave smaller photos out, px.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--frame", default=640, show_default=True, help="Side of the images made, px.")
+@click.option("--seed", default=0, show_default=True, help="Of everything drawn.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; default: all cores.")
 def synthesize(
     photos_manifest: Path,
@@ -188,7 +189,10 @@ def synthesize(
 
     check_installed()
     photos = read_photos(photos_manifest, _read_conditions(where))
-    plan_options["min_side_px"] = plan_options.pop("min_side")
+    plan_options |= {
+        "min_side_px": plan_options.pop("min_side"),
+        "frame_px": plan_options.pop("frame"),
+    }
     manifest = make_images(
         photos,
         out_dir,

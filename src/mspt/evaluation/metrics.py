@@ -151,7 +151,10 @@ def bootstrap_interval(
     for _ in range(resamples):
         drawn = rng.integers(len(members), size=len(members))
         values.append(statistic(np.concatenate([members[i] for i in drawn])))
-    low, high = np.nanpercentile(values, [2.5, 97.5]) if values else (np.nan, np.nan)
+    defined = np.array(values)[~np.isnan(values)]
+    if not len(defined):  # the statistic exists in no resample
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mspt.errors import DecodeError, ImageTooLargeError, ImageTooSmallError
 from mspt.image.crop import RGB
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")  # MPO: JPEGs of some cameras
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 MAX_BYTES = 128 * 2**20  # of one encoded image
@@ -97,6 +97,7 @@ def _check_bytes(count: int) -> None:
 
 def _decode_pixels(image: Image.Image, data: bytes) -> RGB:
     """Decode an opened image: JPEG by libjpeg-turbo's own API, the rest by Pillow."""
+    # MPO is what some cameras and phones put several JPEGs into; the first is the photo.
     if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
         return _decode_jpeg(image, data)
     return rgb_of_pil(image)

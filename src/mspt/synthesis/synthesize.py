@@ -23,7 +23,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from mspt.errors import ConfigError, ManifestError
+from mspt.errors import ConfigError, ImageError, ManifestError
 from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.image.crop import RGB, crop_centre_square
 from mspt.image.decode import read_rgb
@@ -49,6 +49,13 @@ class SynthesisPlan:
     seed: int = 0
     frame_px: int = 640  # side of every image made
     min_side_px: int = 600  # smaller photos would have to be enlarged, so they are no reference
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be meant."""
+        least = {"frame_px": 64, "min_side_px": 64}
+        for name, value in asdict(self).items():
+            if value < least.get(name, 0):
+                raise ConfigError(f"{name} is {value}, but must be at least {least.get(name, 0)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +222,10 @@ def _start_worker() -> None:
 
 def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str, list[Record]]:
     """Make, save and measure all images of one photo."""
-    rgb = read_rgb(photo.path)
+    try:
+        rgb = read_rgb(photo.path)
+    except ImageError as error:
+        raise type(error)(f"{photo.path}: {error}") from error
     if min(rgb.shape[:2]) < plan.min_side_px:
         return photo.name, []
     reference = resize_square(crop_centre_square(rgb), plan.frame_px)

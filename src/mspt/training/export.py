@@ -7,6 +7,7 @@ Out:  OUT.onnx: uint8 NHWC in, float32 (N,) out, normalisation inside, metadata 
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,19 +128,20 @@ def _summarise(state: State) -> dict[str, Any]:
 
 def _write_onnx(network: MsptNetwork, side_px: int, path: Path) -> None:
     """Write the bare graph, weights inside."""
-    batch = torch.export.Dim("N", min=1, max=1024)
-    torch.onnx.export(
-        _RgbNetwork(network).eval(),
-        (torch.zeros(2, side_px, side_px, 3, dtype=torch.uint8),),
-        path,
-        input_names=["rgb"],
-        output_names=["score"],
-        dynamic_shapes={"rgb": {0: batch}},
-        opset_version=_OPSET,
-        external_data=False,
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, about its own insides
+        torch.onnx.export(
+            _RgbNetwork(network).eval(),
+            (torch.zeros(2, side_px, side_px, 3, dtype=torch.uint8),),
+            path,
+            input_names=["rgb"],
+            output_names=["score"],
+            dynamic_shapes={"rgb": {0: torch.export.Dim("N", min=1, max=1024)}},
+            opset_version=_OPSET,
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
 
 
 def _write_metadata(path: Path, info: ModelInfo) -> None:

@@ -1,0 +1,64 @@
+# Everything that people and CI do with this repo. `make demo` and `make test` need nothing else.
+#
+# PYTHON     the interpreter that makes .venv (3.11 or newer)
+# PIP_FLAGS  extra flags for pip. On Linux machines whose index offers only torch with CUDA:
+#            make test PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
+
+.PHONY: demo test check golden smoke first-light setup clean
+
+demo: $(VENV)/core.stamp  ## score real photos with the embedded model
+	$(BIN)/mspt score examples/faces
+
+test: $(VENV)/dev.stamp  ## everything that must hold
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp  ## style, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+golden: $(VENV)/dev.stamp  ## renew the pinned scores; review the diff, then note it in CHANGELOG
+	$(BIN)/python tests/golden/renew.py
+
+smoke: $(VENV)/dev.stamp  ## the whole training path on drawn faces, about a minute
+	$(BIN)/python runs/draw_smoke_faces.py data/smoke
+	$(BIN)/mspt synthesize data/smoke/photos.csv data/smoke/set --frame 256 --min-side 256
+	rm -rf out/smoke
+	$(BIN)/mspt train runs/smoke.toml
+	$(BIN)/mspt export out/smoke/checkpoints/stage3-step000016 out/smoke/smoke.onnx --reference data/smoke/set/manifest.csv
+
+# FACES: a CSV of photos with the columns file, set, usage, split, identity (see MODEL_CARD.md).
+FACES ?= ../shared/data/faces/manifest.csv
+TRAIN_SET := $(FACES) data/first-light-train --where set=pristine --where usage=permissive --where split=train --single 6
+VAL_SET := $(FACES) data/first-light-val --where set=pristine --where usage=permissive --where split=val --single 36 --second-order 6 --capture 6
+
+first-light: $(VENV)/dev.stamp  ## make the embedded model again: 20 minutes of data, 65 of training
+	$(BIN)/mspt synthesize $(TRAIN_SET)
+	$(BIN)/mspt synthesize $(VAL_SET)
+	$(BIN)/mspt train runs/first-light.toml --resume
+	$(BIN)/mspt export out/first-light/checkpoints/stage3-step001400 out/first-light/base.onnx \
+		--reference data/first-light-val/manifest.csv --reference-name "first-light val" --licence Apache-2.0
+	$(BIN)/mspt evaluate data/first-light-val/manifest.csv --model out/first-light/base.onnx
+
+setup: $(VENV)/dev.stamp
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[train,synth,dev]"
+	touch $@ $(VENV)/core.stamp
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

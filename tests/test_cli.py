@@ -1,0 +1,203 @@
+"""The command line in a subprocess: rows, streams and exit codes by contract."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FACES, ORIGINAL, RunCli, encode
+from PIL import Image
+
+from mspt.results import COLUMNS
+
+
+def make_mixed_folder(folder: Path, count: int) -> dict[str, str]:
+    """Fill a folder with good and bad files; return the status each must get."""
+    original = ORIGINAL.read_bytes()
+    jpeg = encode(Image.open(ORIGINAL), "JPEG")
+    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
+    kinds = [
+        ("good.png", original, "ok"),
+        ("gut größer.jpg", jpeg, "ok"),
+        ("empty.jpg", b"", "unreadable"),
+        ("cut.jpg", jpeg[: len(jpeg) // 2], "unreadable"),
+        ("cut.png", original[:5000], "unreadable"),
+        ("notes.txt", b"no image at all", "unreadable"),
+        ("bomb.png", bomb, "too_large"),
+        ("pixel.png", encode(Image.new("RGB", (1, 1)), "PNG"), "too_small"),
+        ("cmyk.jpg", encode(Image.open(ORIGINAL).convert("CMYK"), "JPEG"), "ok"),
+        ("no-suffix", jpeg, "ok"),
+    ]
+    expected = {}
+    for number in range(count):
+        name, data, status = kinds[number % len(kinds)]
+        path = folder / f"{number % 7}" / f"{number:03d} {name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        expected[str(path)] = status
+    return expected
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_three_hundred_mixed_files_give_a_row_each(run_cli: RunCli, tmp_path: Path) -> None:
+    expected = make_mixed_folder(tmp_path / "photos", 300)
+    done = run_cli("score", tmp_path / "photos", "-o", tmp_path / "scores.csv")
+    assert done.returncode == 0, done.stderr
+    rows = read_rows(tmp_path / "scores.csv")
+    assert [row["path"] for row in rows] == sorted(expected)
+    assert {row["path"]: row["status"] for row in rows} == expected
+    for row in rows:
+        assert tuple(row) == COLUMNS
+        assert (row["score"] != "") == (row["status"] == "ok") == (row["error"] == "")
+    assert "180 of 300 images could not be scored" in done.stderr
+    strict = run_cli("score", tmp_path / "photos", "--strict", "-o", tmp_path / "again.csv")
+    assert strict.returncode == 1
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "scores.csv").read_bytes()
+
+
+def test_scores_go_to_stdout_and_errors_to_stderr(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    done = run_cli("score", ORIGINAL, tmp_path / "empty.jpg")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    score, path = lines[0].split("  ")
+    assert 0 <= float(score) <= 1
+    assert path == str(ORIGINAL)
+    assert lines[1].split() == ["-", str(tmp_path / "empty.jpg")]
+    assert "empty.jpg: the file is empty" in done.stderr
+
+
+def test_json_lines_hold_the_same_rows(run_cli: RunCli, tmp_path: Path) -> None:
+    done = run_cli("score", FACES, "-o", tmp_path / "s.jsonl")
+    assert done.returncode == 0
+    lines = (tmp_path / "s.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [tuple(row) for row in rows] == [COLUMNS] * 11
+    run_cli("score", FACES, "-o", tmp_path / "s.csv")
+    for row, cells in zip(rows, read_rows(tmp_path / "s.csv"), strict=True):
+        assert {k: "" if v is None else str(v) for k, v in row.items()} == cells
+
+
+def test_globs_files_and_folders_mix_in_the_order_given(run_cli: RunCli) -> None:
+    done = run_cli("score", ORIGINAL, str(FACES / "gaussian*.png"), FACES)
+    names = [Path(line[8:]).name for line in done.stdout.splitlines()]
+    assert names[0] == "original.png"
+    assert names[1:4] == sorted(path.name for path in FACES.glob("gaussian*.png"))
+    assert len(names) == 1 + 3 + 11
+
+
+def test_hidden_files_and_the_output_itself_are_no_photos(run_cli: RunCli, tmp_path: Path) -> None:
+    shutil.copy(ORIGINAL, tmp_path / "a.png")
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "scores.csv").write_text("old\n")
+    done = run_cli("score", ".", "-o", "scores.csv", cwd=tmp_path)
+    assert done.returncode == 0
+    assert [row["path"] for row in read_rows(tmp_path / "scores.csv")] == ["./a.png"]
+
+
+def test_workers_do_not_change_the_file(run_cli: RunCli, tmp_path: Path) -> None:
+    for workers in (1, 4):
+        run_cli("score", FACES, "--workers", str(workers), "-o", tmp_path / f"{workers}.csv")
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "4.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("score",), "Missing argument"),
+        (("score", "no-such-file.jpg"), "nothing to score: no file found at no-such-file.jpg"),
+        (("score", "*.jpg"), "nothing to score"),
+        (("score", ".", "--wrong"), "No such option"),
+        (("score", str(ORIGINAL), "--model", "bas"), "no model 'bas'"),
+        (("score", str(ORIGINAL), "-o", "s.xlsx"), "rows are written as .csv or .jsonl"),
+        (("score", str(ORIGINAL), "--workers", "0"), "Invalid value for '--workers'"),
+        (("evaluate", "none.csv"), "none.csv: cannot be read as CSV"),
+        (("profile", "--budget", "much"), "budget 'much' is not of the form FLOPS,PARAMS"),
+        (("train", "none.toml"), "none.toml: cannot be read as TOML"),
+        (("synthesize", "none.csv", "out"), "none.csv: cannot be read as CSV"),
+        (("synthesize", "none.csv", "out", "--where", "x"), "is not of the form COLUMN=VALUE"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_why(
+    arguments: tuple[str, ...], message: str, run_cli: RunCli
+) -> None:
+    done = run_cli(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_folder_exits_with_2(run_cli: RunCli, tmp_path: Path) -> None:
+    done = run_cli("score", tmp_path)
+    assert done.returncode == 2
+    assert "nothing to score" in done.stderr
+
+
+def test_an_output_that_cannot_be_written_exits_with_1(run_cli: RunCli) -> None:
+    done = run_cli("score", ORIGINAL, "-o", "no/such/folder/s.csv")
+    assert done.returncode == 1
+    assert "error: no/such/folder/s.csv: No such file or directory" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_is_said_plainly(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "full.csv").symlink_to("/dev/full")
+    done = run_cli("score", FACES, "-o", tmp_path / "full.csv")
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_profile_prints_the_files_own_figures_and_keeps_a_budget(run_cli: RunCli) -> None:
+    done = run_cli("profile", "--json", "--budget", "0.5G,5M")
+    assert done.returncode == 0, done.stderr
+    profile = json.loads(done.stdout)
+    assert (profile["params"], profile["gflops"]) == (1_518_881, 0.46874)
+    assert set(profile) == {"model", "params", "gflops", "short_side", "size_bytes", "ms"}
+    over = run_cli("profile", "--budget", "0.4G,1M")
+    assert over.returncode == 1
+    assert "over budget: 0.46874 GFLOPs > 0.4, 1518881 parameters > 1000000" in over.stderr
+
+
+def test_evaluate_prints_intervals(run_cli: RunCli, tmp_path: Path) -> None:
+    lines = ["path,mos"]
+    for number, path in enumerate(sorted(FACES.iterdir())):
+        shutil.copy(path, tmp_path)
+        lines.append(f"{path.name},{number / 10}")
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    done = run_cli("evaluate", "m.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    overall = json.loads(done.stdout)["overall"]
+    assert overall["images"] == 11
+    assert overall["srcc"]["low"] <= overall["srcc"]["value"] <= overall["srcc"]["high"]
+    assert "SRCC" in run_cli("evaluate", "m.csv").stdout
+
+
+def test_version_and_help_answer(run_cli: RunCli) -> None:
+    assert run_cli("--version").stdout == "mspt 0.1.0\n"
+    assert "perceptual quality" in run_cli("--help").stdout
+
+
+def test_a_closed_pipe_is_no_error(run_cli: RunCli, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    command = f"'{sys.executable}' -m mspt score '{FACES}' '{FACES}' | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_photo_at_the_boundary_of_sizes_is_scored(run_cli: RunCli, tmp_path: Path) -> None:
+    gray = np.full((32, 4000, 3), 128, dtype=np.uint8)
+    (tmp_path / "thin.png").write_bytes(encode(gray, "PNG"))
+    assert run_cli("score", "thin.png", "--strict").returncode == 0

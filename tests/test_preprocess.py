@@ -1,0 +1,75 @@
+"""The one resize and crop, and the spec that describes them."""
+
+import numpy as np
+import pytest
+from conftest import encode
+from PIL import Image
+
+from mspt.errors import ModelError
+from mspt.image.crop import RGB, crop_centre_square
+from mspt.image.decode import decode_rgb
+from mspt.image.preprocess import prepare_rgb, resize_rgb
+from mspt.spec import InputSpec, square_spec
+
+
+@pytest.mark.parametrize("side", [100, 224, 384, 640, 900])
+def test_the_resize_is_pillows_antialiased_bicubic(side: int, face: RGB) -> None:
+    ours = resize_rgb(face, side, side).astype(int)
+    pillow = np.asarray(
+        Image.fromarray(face).resize((side, side), Image.Resampling.BICUBIC)
+    ).astype(int)
+    difference = np.abs(ours - pillow)
+    assert (difference > 1).mean() < 3e-3
+    assert difference.mean() < 0.02
+
+
+def test_resizing_to_the_same_size_changes_nothing(face: RGB) -> None:
+    assert np.array_equal(resize_rgb(face, *face.shape[:2]), face)
+
+
+@pytest.mark.parametrize("shape", [(320, 320), (320, 200), (200, 320), (33, 500)])
+def test_any_shape_becomes_the_specs_square(shape: tuple[int, int], face: RGB) -> None:
+    prepared = prepare_rgb(face[: shape[0], : shape[1]], square_spec(64))
+    assert prepared.shape == (64, 64, 3)
+    assert prepared.dtype == np.uint8
+
+
+def test_the_square_is_cut_from_the_centre() -> None:
+    rgb = np.zeros((40, 100, 3), dtype=np.uint8)
+    rgb[:, 30:70] = 255
+    assert (crop_centre_square(rgb) == 255).all()
+    assert (prepare_rgb(rgb, square_spec(32)) == 255).all()
+
+
+def test_a_crop_side_below_the_short_side_keeps_that_share_of_the_image() -> None:
+    rgb = np.zeros((100, 100, 3), dtype=np.uint8)
+    rgb[25:75, 25:75] = 255
+    spec = InputSpec(short_side=128, crop_side=64)
+    assert (prepare_rgb(rgb, spec) == 255).all()
+
+
+def test_memory_layout_does_not_matter(face: RGB) -> None:
+    mirrored = face[:, ::-1].transpose(1, 0, 2)
+    expected = prepare_rgb(np.ascontiguousarray(mirrored), square_spec(96))
+    assert np.array_equal(prepare_rgb(mirrored, square_spec(96)), expected)
+    turned = decode_rgb(encode(mirrored, "PNG"))
+    assert np.array_equal(prepare_rgb(turned, square_spec(96)), expected)
+
+
+def test_a_spec_survives_its_json() -> None:
+    spec = InputSpec(short_side=683, crop_side=640)
+    assert InputSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not an InputSpec"),
+        ('{"short_side": 640}', "not an InputSpec"),
+        ('{"short_side": 640, "crop_side": 700}', "crop_side 700 px must lie in 32..short_side"),
+        ('{"short_side": 64, "crop_side": 64, "resample": "box"}', "resample 'box'.* unknown"),
+    ],
+)
+def test_a_spec_that_cannot_be_honoured_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        InputSpec.from_json(text)

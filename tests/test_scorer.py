@@ -1,0 +1,179 @@
+"""Scoring: the same photo gives the same score on any path, and bad images give results."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FACES, ORIGINAL, encode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mspt.errors import DecodeError, ImageTooSmallError, ModelError
+from mspt.image.crop import RGB
+from mspt.inference.models import KEYS, ModelInfo, Reference, embedded_models, find_model
+from mspt.inference.scorer import Scorer
+from mspt.inference.session import Session
+from mspt.results import BANDS, COLUMNS, QualityScore, band_of
+
+PATHS = sorted(FACES.iterdir())
+
+
+def test_every_way_to_hand_in_a_photo_gives_the_same_score(scorer: Scorer, face: RGB) -> None:
+    expected = scorer.score(ORIGINAL).score
+    assert 0 <= expected <= 1
+    for image in (str(ORIGINAL), ORIGINAL.read_bytes(), Image.open(ORIGINAL), face):
+        assert scorer.score(image).score == expected
+
+
+def test_a_result_says_what_it_is_about(scorer: Scorer) -> None:
+    result = scorer.score(ORIGINAL)
+    assert (result.width, result.height, result.status, result.error) == (320, 320, "ok", "")
+    assert result.path == str(ORIGINAL)
+    assert result.model == scorer.info.label
+    assert 0 <= result.percentile <= 100
+    assert tuple(result.to_dict()) == COLUMNS
+
+
+@given(order=st.permutations(PATHS), workers=st.integers(1, 5))
+@settings(max_examples=4, deadline=None)
+def test_neither_order_nor_workers_nor_neighbours_change_a_score(
+    scorer: Scorer, alone: dict[Path, float], order: list[Path], workers: int
+) -> None:
+    results = list(scorer.score_many(order, workers=workers))
+    assert [r.path for r in results] == [str(path) for path in order]
+    assert [r.score for r in results] == [alone[path] for path in order]
+
+
+@pytest.fixture(scope="module")
+def alone(scorer: Scorer) -> dict[Path, float]:
+    return {path: scorer.score(path).score for path in PATHS}
+
+
+def test_bad_images_are_results_in_their_place(scorer: Scorer, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    tiny = Image.new("RGB", (1, 1))
+    results = list(scorer.score_many([tmp_path / "empty.jpg", ORIGINAL, tmp_path / "no", tiny]))
+    assert [r.status for r in results] == ["unreadable", "ok", "unreadable", "too_small"]
+    assert results[0].error == "the file is empty"
+    assert results[0].score is None
+    assert results[0].band is None
+    assert results[0].path.endswith("empty.jpg")
+
+
+def test_one_bad_image_alone_raises(scorer: Scorer) -> None:
+    with pytest.raises(DecodeError, match="cannot be read: No such file"):
+        scorer.score("nowhere.jpg")
+    with pytest.raises(ImageTooSmallError, match="3 x 3 px"):
+        scorer.score(np.zeros((3, 3, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((64, 64)), np.zeros((64, 64, 4), dtype=np.uint8), 3.14, None]
+)
+def test_what_is_no_image_is_a_type_error(image: object, scorer: Scorer) -> None:
+    with pytest.raises(TypeError, match=r"RGB"):
+        scorer.score(image)
+
+
+def test_an_endless_input_is_read_only_as_far_as_needed(scorer: Scorer) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield ORIGINAL
+
+    results = scorer.score_many(endless(), workers=2)
+    assert next(results).status == "ok"
+    assert taken <= 2 * 4
+    threads = threading.active_count()
+    results.close()
+    assert threading.active_count() < threads, "stopping early must end the workers"
+
+
+def test_an_error_in_the_input_itself_reaches_the_caller(scorer: Scorer) -> None:
+    def broken() -> Iterator[Path]:
+        yield ORIGINAL
+        raise RuntimeError("the list broke")
+
+    with pytest.raises(RuntimeError, match="the list broke"):
+        list(scorer.score_many(broken()))
+
+
+def test_stronger_blur_never_raises_the_score(scorer: Scorer, face: RGB) -> None:
+    from PIL import ImageFilter
+
+    picture = Image.fromarray(face)
+    scores = [scorer.score(picture.filter(ImageFilter.GaussianBlur(r))).score for r in (0, 2, 4, 8)]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_the_file_form_changes_the_score_only_through_its_pixels(scorer: Scorer, face: RGB) -> None:
+    expected = scorer.score(face).score
+    for form, options in (("PNG", {}), ("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
+        assert scorer.score(encode(face, form, **options)).score == expected
+
+
+def test_bands_are_fifths_of_the_scale() -> None:
+    assert [band_of(s) for s in (0.0, 0.2, 0.4, 0.6, 0.8)] == list(BANDS)
+    assert band_of(1.0) == "excellent"
+    assert band_of(0.1999) == "bad"
+
+
+def test_percentiles_follow_the_reference_distribution() -> None:
+    reference = Reference(description="", quantiles=(0.1, 0.5, 0.7))
+    assert [reference.percentile(s) for s in (0.0, 0.1, 0.3, 0.5, 0.9)] == [0, 0, 25, 50, 100]
+
+
+def test_a_failed_row_has_every_column(scorer: Scorer) -> None:
+    row = QualityScore.failed("x.jpg", DecodeError("why"), "base@1").to_dict()
+    assert tuple(row) == COLUMNS
+    assert (row["path"], row["status"], row["error"], row["score"]) == (
+        "x.jpg",
+        "unreadable",
+        "why",
+        None,
+    )
+
+
+def test_an_unknown_model_is_named_with_those_there_are() -> None:
+    with pytest.raises(ModelError, match=r"no model 'bas'.*\(base\)"):
+        find_model("bas")
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fake.onnx"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="onnxruntime cannot load it"):
+        Session(path)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_model_without_a_metadata_key_is_refused_naming_it(key: str, scorer: Scorer) -> None:
+    metadata = scorer.info.to_metadata()
+    del metadata[key]
+    with pytest.raises(ModelError, match=f"m.onnx: metadata key '{key}' is missing"):
+        ModelInfo.from_metadata(metadata, "m.onnx")
+
+
+def test_metadata_of_another_format_or_without_sense_is_refused(scorer: Scorer) -> None:
+    metadata = scorer.info.to_metadata()
+    with pytest.raises(ModelError, match="format '9', but this version reads '1'; update mspt"):
+        ModelInfo.from_metadata(metadata | {"mspt.format": "9"}, "m.onnx")
+    with pytest.raises(ModelError, match="cannot be understood"):
+        ModelInfo.from_metadata(metadata | {"mspt.params": "many"}, "m.onnx")
+    assert ModelInfo.from_metadata(metadata, "m.onnx") == scorer.info
+
+
+def test_the_embedded_model_is_the_papers_size() -> None:
+    path = embedded_models()["base"]
+    info = Session(path).info
+    assert (info.params, info.gflops) == (1_518_881, 0.46874)
+    assert info.spec.short_side == 640
+    assert path.stat().st_size <= 7_000_000
+    assert info.licence
+    assert len(info.reference.quantiles) == 101

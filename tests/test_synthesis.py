@@ -1,0 +1,227 @@
+"""Synthesis: damage that grows with severity, labels that follow it, data sets that repeat."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ORIGINAL, RunCli
+from numpy.random import default_rng
+from PIL import Image
+
+from mspt.errors import ConfigError, DecodeError, ManifestError
+from mspt.evaluation.manifest import read_manifest
+from mspt.image.crop import RGB
+from mspt.image.preprocess import resize_rgb
+from mspt.synthesis import filters, synthesize
+from mspt.synthesis.degradations import SINGLE
+from mspt.synthesis.labels import Calibration, stored_calibration
+from mspt.synthesis.mixtures import MIXED
+from mspt.synthesis.reference_metrics import DISTANCES, measure_distances
+from mspt.synthesis.synthesize import SynthesisPlan, draw_jobs, read_photos, read_records
+
+PLAN = SynthesisPlan(single=2, second_order=1, capture=1, frame_px=128, min_side_px=128)
+
+
+@pytest.mark.parametrize("kind", [*SINGLE, *MIXED])
+def test_a_degradation_keeps_the_shape_and_repeats_exactly(kind: str, face: RGB) -> None:
+    degrade = (SINGLE | MIXED)[kind]
+    for severity in (0.0, 1.0):
+        twice = [degrade(face, severity, default_rng(7)) for _ in range(2)]
+        assert twice[0].shape == face.shape
+        assert twice[0].dtype == np.uint8
+        assert np.array_equal(*twice)
+        assert not np.array_equal(twice[0], face)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SINGLE)
+def test_mos_falls_as_severity_grows(kind: str, face: RGB) -> None:
+    mos = []
+    for severity in (0.0, 0.33, 0.67, 1.0):
+        degraded = SINGLE[kind](face, severity, default_rng(3))
+        distances = measure_distances(face, degraded)
+        mos.append(stored_calibration().mos(distances, kind))
+    assert mos == sorted(mos, reverse=True)
+    assert mos[0] > mos[-1] + 0.2
+
+
+def test_distances_of_an_image_to_itself_are_zero_and_its_mos_is_one(face: RGB) -> None:
+    distances = measure_distances(face, face)
+    assert tuple(distances) == DISTANCES
+    assert max(abs(d) for d in distances.values()) < 1e-4
+    assert stored_calibration().mos(distances, "jpeg") == pytest.approx(1, abs=1e-3)
+
+
+def test_distances_of_unequal_shapes_are_refused(face: RGB) -> None:
+    with pytest.raises(ValueError, match=r"reference \(320, 320, 3\), degraded \(160, 320, 3\)"):
+        measure_distances(face, face[:160])
+
+
+def test_the_calibration_recovers_its_pool() -> None:
+    rng = default_rng(0)
+    pool = [dict.fromkeys(DISTANCES, float(d)) for d in rng.lognormal(-2, 1, 500)]
+    calibration = Calibration.fit(pool, "made up")
+    mos = np.array([calibration.mos(d, "jpeg") for d in pool])
+    order = np.argsort([d["vsi"] for d in pool])
+    assert (np.diff(mos[order]) <= 0).all()
+    assert mos.min() == 0
+    assert calibration.mos(dict.fromkeys(DISTANCES, 0.0), "jpeg") == 1
+    assert calibration.mos(pool[0], "oversharpening") > calibration.mos(pool[0], "jpeg")
+
+
+def test_the_stored_calibration_is_complete() -> None:
+    stored = stored_calibration()
+    assert set(stored.mu) == set(stored.sigma) == set(DISTANCES)
+    assert 0 < stored.fused_low < stored.fused_reference < 1
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        filters.gaussian_kernel(2, 1, 0.5),
+        filters.plateau_kernel(2, 1, 0.5, 1.5),
+        filters.disk_kernel(3.2),
+        filters.motion_kernel(9, 0.3),
+        filters.sinc_kernel(1.5, 10),
+    ],
+    ids=["gaussian", "plateau", "disk", "motion", "sinc"],
+)
+def test_kernels_keep_a_flat_image_flat_and_turn_about_their_centre(kernel: np.ndarray) -> None:
+    assert kernel.sum() == pytest.approx(1)
+    assert np.allclose(kernel, kernel[::-1, ::-1])
+    flat = np.full((50, 40, 3), 77, dtype=np.uint8)
+    assert (filters.convolve(flat, kernel) == 77).all()
+
+
+def test_the_convolution_is_scipys(face: RGB) -> None:
+    from scipy.ndimage import convolve
+
+    kernel = filters.gaussian_kernel(2.3, 1.1, 0.4)
+    small = face[:60, :50].astype(float)
+    expected = np.stack([convolve(small[..., c], kernel, mode="reflect") for c in range(3)], -1)
+    assert np.allclose(filters.convolve_float(small, kernel), expected)
+
+
+def test_the_sinc_kernel_is_built_of_the_bessel_function() -> None:
+    from scipy.special import j1
+
+    kernel = filters.sinc_kernel(2.0, 7)
+    ratio = kernel[7, 9] / kernel[7, 10]
+    assert ratio == pytest.approx((j1(4.0) / 2) / (j1(6.0) / 3))
+
+
+def test_jobs_depend_on_the_photo_and_the_seed_alone() -> None:
+    assert draw_jobs("a", PLAN) == draw_jobs("a", PLAN)
+    assert draw_jobs("a", PLAN) != draw_jobs("b", PLAN)
+    other = SynthesisPlan(single=2, second_order=1, capture=1, seed=1)
+    assert draw_jobs("a", PLAN) != draw_jobs("a", other)
+
+
+def test_single_kinds_come_as_a_mild_and_a_strong_version_of_one_damage() -> None:
+    jobs = draw_jobs("a", SynthesisPlan(single=36, second_order=2, capture=2))
+    singles = [job for job in jobs if job[0] == "single"]
+    assert len(singles) == 36
+    assert {kind for _, kind, _, _ in singles} == set(SINGLE)
+    for mild, strong in zip(singles[::2], singles[1::2], strict=True):
+        assert (mild[1], mild[3]) == (strong[1], strong[3])
+        assert mild[2] < 0.5 <= strong[2]
+    assert [job[0] for job in jobs[36:]] == ["second_order"] * 2 + ["capture"] * 2
+
+
+@pytest.fixture
+def photos_csv(tmp_path: Path, face: RGB) -> Path:
+    """Three photos, one too small, in a list with a column to filter by."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rows = [("file", "identity", "split", "usage")]
+    for number, side in enumerate((200, 160, 100)):
+        name = f"photos/größe {side}.png"
+        Image.fromarray(resize_rgb(face, side, side)).save(tmp_path / name)
+        rows.append((name, f"id{number}", "train", "permissive" if number < 2 else "other"))
+    with (tmp_path / "photos.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return tmp_path / "photos.csv"
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".png", ".csv")
+    }
+
+
+def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Path) -> None:
+    options = ("--single", "2", "--second-order", "1", "--capture", "1")
+    size = ("--frame", "128", "--min-side", "128", "--workers", "2")
+    done = run_cli("synthesize", photos_csv, "out", *options, *size)
+    assert done.returncode == 0, done.stderr
+    out = photos_csv.parent / "out"
+    entries = read_manifest(out / "manifest.csv")
+    assert len(entries) == 2 * 5  # the third photo is too small to be a reference
+    assert all(entry.path.exists() for entry in entries)
+    assert [e.mos for e in entries if e.source == "pristine"] == [1.0, 1.0]
+    assert {e.source for e in entries} == {"pristine", "single", "second_order", "capture"}
+    assert all(0 <= e.mos < 1 for e in entries if e.degradation)
+    with Image.open(out / "contact-sheet.jpg") as sheet:
+        assert sheet.width == 1600
+
+    first = snapshot(out)
+    alone = run_cli("synthesize", photos_csv, "alone", *options, *size[:-1], "1")
+    assert alone.returncode == 0, alone.stderr
+    assert snapshot(photos_csv.parent / "alone") == first
+
+    other = run_cli("synthesize", photos_csv, "out", *size)
+    assert other.returncode == 2
+    assert "holds images of another plan" in other.stderr
+
+
+def test_a_killed_synthesis_goes_on_and_ends_the_same(
+    photos_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = read_photos(photos_csv, {"usage": "permissive"})
+    assert [photo.identity for photo in photos] == ["id0", "id1"]
+    whole = photos_csv.parent / "whole"
+    synthesize.synthesize(photos, whole, PLAN)
+
+    halved = photos_csv.parent / "halved"
+    shutil.copytree(whole, halved)
+    (halved / "manifest.csv").unlink()
+    lines = (halved / "records.jsonl").read_text().splitlines(keepends=True)
+    torn = lines[0] + lines[1] + lines[2][: len(lines[2]) // 2]  # killed while writing the second
+    (halved / "records.jsonl").write_text(torn)
+    first_photo = json.loads(lines[1])["photo"]
+    for path in (halved / "images").iterdir():
+        if not path.name.startswith(first_photo):
+            path.unlink()
+
+    seen: list[tuple[int, int]] = []
+    synthesize.synthesize(
+        photos, halved, PLAN, on_progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(1, 2), (2, 2)], "the finished photo must not be made again"
+    assert snapshot(halved) == snapshot(whole)
+    assert len(read_records(halved)) == 10
+
+
+def test_a_photo_that_cannot_be_decoded_stops_the_run_naming_it(photos_csv: Path) -> None:
+    (photos_csv.parent / "photos/größe 160.png").write_bytes(b"")
+    with pytest.raises(DecodeError, match="größe 160.png: the file is empty"):
+        synthesize.synthesize(read_photos(photos_csv, {}), photos_csv.parent / "o", PLAN)
+
+
+def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:
+    with pytest.raises(ManifestError, match="needs a column path or file and licence"):
+        read_photos(photos_csv, {"licence": "MIT"})
+    with pytest.raises(ManifestError, match=r"none of 3 rows has \{'usage': 'x'\}"):
+        read_photos(photos_csv, {"usage": "x"})
+
+
+def test_a_plan_that_makes_nothing_or_shrinks_to_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="single is -1, but"):
+        SynthesisPlan(single=-1)
+    with pytest.raises(ConfigError, match="frame_px is 16, but"):
+        SynthesisPlan(frame_px=16)
