@@ -1,5 +1,7 @@
 """Decoding: every form that real folders hold, and a plain error for what cannot be used."""
 
+import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,6 @@ def test_jpeg_has_the_pixels_that_pillow_decodes(
     subsampling: int, progressive: bool, face: RGB
 ) -> None:
     data = encode(face, "JPEG", subsampling=subsampling, progressive=progressive)
-    import io
-
     expected = np.asarray(Image.open(io.BytesIO(data)))
     assert np.array_equal(decode_rgb(data), expected)
 
@@ -165,11 +165,14 @@ def test_bytes_are_counted_before_they_are_read(
         read_rgb(path)
 
 
-def test_a_missing_file_and_a_folder_say_why(tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_a_pipe_say_why(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="No such file"):
         read_rgb(tmp_path / "none.jpg")
-    with pytest.raises(DecodeError, match="Is a directory"):
+    with pytest.raises(DecodeError, match="not a regular file"):
         read_rgb(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(DecodeError, match="not a regular file"):
+        read_rgb(tmp_path / "pipe.jpg")
 
 
 def test_pil_images_are_turned_and_flattened_too() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import FACES, ROOT
+from examples.make_faces import make_faces
 from golden.renew import GOLDEN, sha256
 
-from examples.make_faces import make_faces
 from mspt.image.decode import read_rgb
 from mspt.inference.models import find_model
 from mspt.inference.scorer import Scorer

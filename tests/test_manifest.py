@@ -25,9 +25,9 @@ def test_columns_may_come_in_any_order_and_number(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    entries = [Entry(path=tmp_path / "i/a,b.png", mos=0.1234, source="single", split="train")] + [
-        Entry(path=tmp_path / "c.png", mos=1, identity="x", degradation="jpeg", severity=0.5)
-    ]
+    first = Entry(path=tmp_path / "i/a,b.png", mos=0.1234, source="single", split="train")
+    second = Entry(path=tmp_path / "c.png", mos=1, identity="x", degradation="jpeg", severity=0.5)
+    entries = [first, second]
     write_manifest(tmp_path / "m.csv", entries)
     assert read_manifest(tmp_path / "m.csv") == entries
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ORIGINAL, RunCli
+from conftest import RunCli
 from numpy.random import default_rng
 from PIL import Image
 

@@ -4,6 +4,7 @@ MsptError                      catch this one to catch them all
 ├── ConfigError                a run file or an option that cannot be honoured
 ├── ManifestError              a manifest that cannot be read as one
 ├── ModelError                 a model file or checkpoint that must not be used
+├── SynthesisError             a data set that could not be made to its end
 ├── MissingExtraError          an optional dependency that is not installed
 └── ImageError                 one image that cannot be scored; carries a row's `status`
     ├── DecodeError            `unreadable`
@@ -32,6 +33,10 @@ class ManifestError(MsptError):
 
 class ModelError(MsptError):
     """A model file or checkpoint that must not be used."""
+
+
+class SynthesisError(MsptError):
+    """A data set could not be made to its end; what is finished is kept."""
 
 
 class MissingExtraError(MsptError):

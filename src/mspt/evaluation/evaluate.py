@@ -116,23 +116,29 @@ def evaluate_scores(
     def agreement(part: Indices) -> Agreement:
         return _agree([entries[i] for i in part], score[part], resamples)
 
+    mos = np.array([entry.mos for entry in entries])
     return Evaluation(
         model=model,
         overall=agreement(np.arange(len(entries))),
-        by_source=_per_part(agreement, [e.source for e in entries]),
-        by_degradation=_per_part(agreement, [e.degradation for e in entries]),
+        by_source=_per_part(agreement, [e.source for e in entries], mos),
+        by_degradation=_per_part(agreement, [e.degradation for e in entries], mos),
         pristine_above_degraded=_order(_pristine_pairs(entries), entries, score, resamples),
         severity_order=_order(_severity_pairs(entries), entries, score, resamples),
     )
 
 
 def _per_part(
-    agreement: Callable[[Indices], Agreement], labels: Sequence[str]
+    agreement: Callable[[Indices], Agreement], labels: Sequence[str], mos: Vector
 ) -> dict[str, Agreement]:
-    """Evaluate each part that has a name and enough images; one part alone says nothing new."""
+    """Evaluate each named part in which mos varies; a single part would repeat the whole."""
     parts = {name: np.flatnonzero(np.array(labels) == name) for name in sorted(set(labels))}
-    named = {name: part for name, part in parts.items() if name and len(part) >= MIN_IMAGES}
-    return {name: agreement(part) for name, part in named.items()} if len(parts) > 1 else {}
+    if len(parts) == 1:
+        return {}
+    return {
+        name: agreement(part)
+        for name, part in parts.items()
+        if name and len(part) >= MIN_IMAGES and len(np.unique(mos[part])) > 1
+    }
 
 
 def _agree(entries: Sequence[Entry], score: Vector, resamples: int) -> Agreement:

@@ -8,6 +8,7 @@ The limits on bytes and pixels are checked before a pixel is decoded.
 """
 
 import io
+import stat
 import warnings
 from pathlib import Path
 
@@ -40,7 +41,10 @@ def read_rgb(path: Path) -> RGB:
         ImageTooSmallError: if a side is below MIN_SIDE_PX.
     """
     try:
-        _check_bytes(path.stat().st_size)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+            raise DecodeError("not a regular file")
+        _check_bytes(status.st_size)
         data = path.read_bytes()
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror or error}") from error

@@ -14,6 +14,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from mspt.errors import ConfigError, ImageError, ManifestError
+from mspt.errors import ConfigError, ImageError, ManifestError, SynthesisError
 from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.image.crop import RGB, crop_centre_square
 from mspt.image.decode import read_rgb
@@ -119,6 +120,7 @@ def synthesize(
 
     Raises:
         ConfigError: if `out_dir` holds another plan's images.
+        SynthesisError: if a worker process dies.
         ImageError: if a photo cannot be decoded; nothing is guessed in its place.
     """
     journal = Journal(out_dir, plan)
@@ -133,6 +135,11 @@ def synthesize(
                 journal.add(*future.result())
                 done += 1
                 on_progress(done, len(photos))
+        except BrokenProcessPool as error:
+            raise SynthesisError(
+                f"a worker process died, perhaps for lack of memory; {done} of {len(photos)} "
+                "photos are kept: run again to go on, with fewer workers"
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,0 +1,38 @@
+"""Errors: one tree, and a remedy where something optional is missing."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mspt import errors
+
+
+def test_every_error_is_an_mspt_error_and_stands_in_the_tree() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    ours = [cls for cls in classes if cls.__module__ == "mspt.errors"]
+    assert len(ours) > 5
+    for cls in ours:
+        assert issubclass(cls, errors.MsptError)
+        assert cls.__name__ in errors.__doc__
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("torch", ["train", "run.toml"], "train"),
+        ("pydantic", ["train", "run.toml"], "train"),
+        ("torch", ["export", ".", "m.onnx", "--reference", "m.csv"], "train"),
+        ("piq", ["synthesize", "photos.csv", "out"], "synth"),
+    ],
+)
+def test_a_missing_extra_is_named_with_its_remedy(
+    missing: str, arguments: list[str], extra: str
+) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; "
+        f"from mspt.apps.cli import main; main({arguments!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f'{missing} is not installed; run: pip install "mspt[{extra}]"' in done.stderr
