@@ -9,7 +9,7 @@ import pytest
 from conftest import encode
 from PIL import Image
 
-from mspt.errors import DecodeError, ImageTooLargeError, ImageTooSmallError
+from mspt.errors import DecodeError, ImageError, ImageTooLargeError, ImageTooSmallError
 from mspt.image import decode
 from mspt.image.crop import RGB
 from mspt.image.decode import decode_rgb, read_rgb, rgb_of_pil
@@ -117,6 +117,22 @@ def test_a_file_cut_short_is_refused(form: str, share: float, face: RGB) -> None
     data = encode(face, form)
     with pytest.raises(DecodeError):
         decode_rgb(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_random_damage_gives_an_image_or_an_image_error(form: str) -> None:
+    whole = bytearray(encode(gradient(), form))
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        damaged = whole.copy()
+        for position in rng.integers(0, min(len(whole), 400), size=rng.integers(1, 6)):
+            damaged[position] = rng.integers(256)
+        try:
+            assert decode_rgb(bytes(damaged)).dtype == np.uint8
+        except ImageError:
+            refused += 1
+    assert refused > 0
 
 
 def test_harmless_bytes_around_a_jpeg_do_not_matter(face: RGB) -> None:

@@ -169,6 +169,9 @@ def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Pat
     with Image.open(out / "contact-sheet.jpg") as sheet:
         assert sheet.width == 1600
 
+    assert "10 images of 2 photos" in done.stdout
+    assert "left out: 1 of 3 photos, short side below 128 px" in done.stdout
+
     first = snapshot(out)
     alone = run_cli("synthesize", photos_csv, "alone", *options, *size[:-1], "1")
     assert alone.returncode == 0, alone.stderr
@@ -211,6 +214,12 @@ def test_a_photo_that_cannot_be_decoded_stops_the_run_naming_it(photos_csv: Path
     (photos_csv.parent / "photos/größe 160.png").write_bytes(b"")
     with pytest.raises(DecodeError, match="größe 160.png: the file is empty"):
         synthesize.synthesize(read_photos(photos_csv, {}), photos_csv.parent / "o", PLAN)
+
+
+def test_photos_that_are_all_too_small_are_an_error(photos_csv: Path) -> None:
+    plan = SynthesisPlan(min_side_px=4000)
+    with pytest.raises(ConfigError, match="none of 3 photos has a short side of 4000 px or more"):
+        synthesize.synthesize(read_photos(photos_csv, {}), photos_csv.parent / "o", plan)
 
 
 def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:

@@ -14,7 +14,7 @@ MsptError                      catch this one to catch them all
 A message says what, where, both values and the remedy.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 Status = Literal["ok", "unreadable", "too_small", "too_large", "no_face"]
 
@@ -42,11 +42,10 @@ class SynthesisError(MsptError):
 class MissingExtraError(MsptError):
     """An optional dependency is not installed."""
 
-    def __init__(self, extra: str, cause: ImportError) -> None:
+    @classmethod
+    def of(cls, extra: str, cause: ImportError) -> Self:
         """Name the extra of this package that brings what `cause` missed."""
-        super().__init__(
-            f'{cause.name or cause} is not installed; run: pip install "mspt[{extra}]"'
-        )
+        return cls(f'{cause.name or cause} is not installed; run: pip install "mspt[{extra}]"')
 
 
 class ImageError(MsptError):

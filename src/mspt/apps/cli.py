@@ -1,12 +1,14 @@
 """The command line: `mspt score photos/`. Parses, calls one function, prints.
 
-Exit codes: 0 done; 1 the answer is no (a row not ok with --strict, over budget) or a file could
-not be written; 2 wrong usage or input that cannot be used; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 the answer is no (a row not ok with --strict, over budget); 2 wrong usage, or
+input or output that cannot be used; 130 stopped by Ctrl-C.
 
 Imports of the heavy parts wait until a command needs them, so that `mspt --help` is instant.
 """
 
+import io
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -34,10 +36,10 @@ class _Group(click.Group):
         except BrokenPipeError:  # `mspt score ... | head` has seen enough
             sys.stderr.close()
             ctx.exit(0)
-        except OSError as error:
+        except OSError as error:  # such as an output that cannot be written, or a full disk
             name = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {name}{error.strerror or error}", err=True)
-            ctx.exit(1)
+            ctx.exit(2)
         except (KeyboardInterrupt, click.Abort):
             click.echo("stopped", err=True)
             ctx.exit(130)
@@ -45,11 +47,11 @@ class _Group(click.Group):
 
 @contextmanager
 def _extra(name: str) -> Iterator[None]:
-    """Say which extra to install when an import inside finds a package missing."""
+    """Say which extra to install when something inside finds a package missing."""
     try:
         yield
-    except ImportError as error:
-        raise MissingExtraError(name, error) from error
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(name, error) from error
 
 
 def _show_progress(done: int, total: int) -> None:
@@ -67,6 +69,11 @@ def main() -> None:
 
     It is not a recognition score: it says how a photo looks, not how well a face matcher copes.
     """
+    # Pillow's remarks on damaged files name no file; the file's own row says what matters.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    for stream in (sys.stdout, sys.stderr):  # a file name must never end a run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @main.command()
@@ -135,7 +142,11 @@ def evaluate(manifest: Path, model: str, split: str | None, as_json: bool) -> No
     from mspt.evaluation.manifest import read_manifest, select_entries
     from mspt.inference.scorer import Scorer
 
-    entries = select_entries(read_manifest(manifest), split=split)
+    listed = read_manifest(manifest)
+    entries = select_entries(listed, split=split)
+    if not entries:
+        known = ", ".join(sorted({entry.split for entry in listed}))
+        raise ConfigError(f"{manifest}: no row has the split {split!r}; there are: {known}")
     evaluation = evaluate_entries(entries, Scorer(model))
     click.echo(report.to_json(evaluation) if as_json else report.to_text(evaluation))
 
@@ -182,7 +193,7 @@ def synthesize(
     with _extra("synth"):
         from mspt.synthesis.contact_sheet import write_contact_sheet
         from mspt.synthesis.reference_metrics import check_installed
-        from mspt.synthesis.synthesize import SynthesisPlan, read_photos
+        from mspt.synthesis.synthesize import PRISTINE, SynthesisPlan, read_photos
         from mspt.synthesis.synthesize import synthesize as make_images
     from mspt.evaluation.manifest import read_manifest
     from mspt.inference.scorer import usable_cores
@@ -202,7 +213,11 @@ def synthesize(
     )
     entries = read_manifest(manifest)
     write_contact_sheet(entries, out_dir / "contact-sheet.jpg")
-    click.echo(f"{len(entries)} images of {len(photos)} photos: {manifest}")
+    used = sum(entry.source == PRISTINE for entry in entries)
+    click.echo(f"{len(entries)} images of {used} photos: {manifest}")
+    if used < len(photos):
+        small = f"short side below {plan_options['min_side_px']} px"
+        click.echo(f"left out: {len(photos) - used} of {len(photos)} photos, {small}")
     click.echo(f"look at them, sorted by mos: {out_dir / 'contact-sheet.jpg'}")
 
 
@@ -230,7 +245,8 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 
     run = load_run(run_toml)
     if dry_run:
-        click.echo(describe_plan(run))
+        with _extra("train"):
+            click.echo(describe_plan(run))
         return
     log: Callable[[str], None] = lambda line: click.echo(line, err=True)  # noqa: E731
     checkpoint = train_run(run, out or Path("out") / run.name, resume=resume, log=log)
@@ -242,18 +258,18 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--reference",
-    required=True,
     type=click.Path(path_type=Path),
-    help="Manifest of the images that percentiles refer to; parity is checked on them.",
+    help="Manifest of the images that percentiles refer to, and on which torch and onnxruntime "
+    "must agree; default: the run's val images.",
 )
-@click.option("--reference-name", help="How to call them; default: the manifest's folder.")
+@click.option("--reference-name", help="How to call them.")
 @click.option("--name", help="The model's name; default: OUT's.")
 @click.option("--model-version", default="1", show_default=True)
 @click.option("--licence", default="unspecified", show_default=True, help="Of the weights.")
 def export(
     checkpoint: Path,
     out: Path,
-    reference: Path,
+    reference: Path | None,
     reference_name: str | None,
     name: str | None,
     model_version: str,
@@ -261,14 +277,19 @@ def export(
 ) -> None:
     """Write a checkpoint as one ONNX file, if its scores equal torch's on real images."""
     with _extra("train"):
+        from mspt.training.checkpoint import load_state
         from mspt.training.export import Release, export_model
+        from mspt.training.trainer import read_run_data
     from mspt.evaluation.manifest import read_manifest
 
+    run = load_state(checkpoint).run
+    entries = read_manifest(reference) if reference else read_run_data(run)[1]
     release = Release(
         name=name or out.stem,
         version=model_version,
         licence=licence,
-        reference_description=reference_name or reference.resolve().parent.name,
+        reference_description=reference_name or str(reference or f"val images of {run.name}"),
     )
-    difference = export_model(checkpoint, out, read_manifest(reference), release)
+    with _extra("train"):
+        difference = export_model(checkpoint, out, entries, release)
     click.echo(f"{out}: {out.stat().st_size} bytes, at most {difference:.1e} away from torch")

@@ -56,9 +56,11 @@ class RowWriter:
 
 def _printable(result: QualityScore) -> dict[str, Cell]:
     """Return the row with a path that UTF-8 can hold: undecodable bytes of its name escaped."""
-    return result.to_dict() | {"path": printable_path(result.path)}
+    name = os.fsencode(result.path).decode("utf-8", "backslashreplace")
+    return result.to_dict() | {"path": name}
 
 
 def printable_path(path: str) -> str:
-    """Return a file name that any stream takes, whatever bytes the file system holds."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a file name as one line of valid text, whatever bytes the file system holds."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(repr(c)[1:-1] if c in "\n\r\t" else c for c in text)

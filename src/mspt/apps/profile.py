@@ -46,7 +46,8 @@ def parse_budget(text: str) -> Budget:
     Raises:
         ConfigError: if the text is of another form.
     """
-    numbers = [re.fullmatch(r"(\d+\.?\d*)([KMG]?)", part.strip()) for part in text.split(",")]
+    parts = text.upper().split(",")
+    numbers = [re.fullmatch(r"(\d+\.?\d*)([KMG]?)", part.strip()) for part in parts]
     if len(numbers) != 2 or None in numbers:
         raise ConfigError(f"budget {text!r} is not of the form FLOPS,PARAMS such as 0.5G,5M")
     flops, params = (float(n[1]) * _FACTORS[n[2]] for n in numbers if n)

@@ -7,6 +7,7 @@ Out:  Evaluation: SRCC, PLCC, KRCC, RMSE over all images and per part; and, wher
 Intervals are bootstrapped over identities: images of one face are not independent.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -194,9 +195,12 @@ def _pristine_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:
 def _severity_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:
     """Pair images of one identity and degradation whose severities differ."""
     graded = _indices_by(entries, lambda e: (e.identity, e.degradation, e.source))
+    originals = Counter(entry.identity for entry in entries if not entry.degradation)
     for (identity, degradation, source), members in graded.items():
-        if not (identity and degradation) or degradation == source:
-            continue  # mixtures name their source: another seed is another damage
+        if not (identity and degradation) or originals[identity] > 1:
+            continue  # with several photos of a face, whose versions are they?
+        if degradation == source:
+            continue  # a mixture: another seed is another damage
         for i, j in combinations(members, 2):
             first, second = entries[i].severity, entries[j].severity
             if first is not None and second is not None and first != second:

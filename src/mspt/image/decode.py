@@ -9,14 +9,15 @@ The limits on bytes and pixels are checked before a pixel is decoded.
 
 import io
 import stat
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from mspt.errors import DecodeError, ImageTooLargeError, ImageTooSmallError
+from mspt.errors import DecodeError, ImageError, ImageTooLargeError, ImageTooSmallError
 from mspt.image.crop import RGB
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -27,9 +28,6 @@ MAX_PIXELS = 128_000_000  # of one image: a 108-megapixel phone photo passes
 MIN_SIDE_PX = 32  # below, even an eye is less than a pixel
 
 _EXIF_ORIENTATION = 0x0112
-
-# MAX_PIXELS is checked below, before decoding; Pillow's own, lower warning would only confuse.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_rgb(path: Path) -> RGB:
@@ -48,6 +46,8 @@ def read_rgb(path: Path) -> RGB:
         data = path.read_bytes()
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a name that no file can have
+        raise DecodeError(f"cannot be read: {error}") from error
     return decode_rgb(data)
 
 
@@ -60,26 +60,38 @@ def decode_rgb(data: bytes) -> RGB:
     if not data:
         raise DecodeError("the file is empty")
     _check_bytes(len(data))
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            check_size(*image.size)  # before a pixel is decoded
-            return _decode_pixels(image, data)
-    except UnidentifiedImageError as error:
-        raise DecodeError(f"not an image of a known format ({', '.join(FORMATS)})") from error
-    except Image.DecompressionBombError as error:
-        raise ImageTooLargeError(f"more than the {MAX_PIXELS} pixels allowed") from error
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
-        raise DecodeError(f"damaged or cut short: {error}") from error
+    with _image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        check_size(*image.size)  # before a pixel is decoded
+        return _decode_pixels(image, data)
 
 
 def rgb_of_pil(image: Image.Image) -> RGB:
     """Return a PIL image of any mode as upright RGB, uint8 (height, width, 3).
 
     Raises:
-        ImageError: if its size or its range of values is beyond what can be scored.
+        ImageError: if its size, its range of values or its file is beyond what can be scored.
     """
-    check_size(*image.size)
-    return np.asarray(_lay_over_white(ImageOps.exif_transpose(image)))
+    with _image_errors():
+        check_size(*image.size)
+        rgb = np.asarray(_lay_over_white(image))
+        return _turn_upright(rgb, _orientation_of(image))
+
+
+@contextmanager
+def _image_errors() -> Iterator[None]:
+    """Turn whatever decoding raises into an ImageError: a bad image must never end a run."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DecodeError(f"not an image of a known format ({', '.join(FORMATS)})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLargeError(f"more than the {MAX_PIXELS} pixels allowed") from error
+    except MemoryError as error:
+        raise ImageTooLargeError("not enough memory to decode it") from error
+    except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
+        raise DecodeError(f"damaged or cut short: {error or type(error).__name__}") from error
 
 
 def check_size(width: int, height: int) -> None:
@@ -114,7 +126,15 @@ def _decode_jpeg(image: Image.Image, data: bytes) -> RGB:
     except ValueError:
         # simplejpeg refuses what libjpeg merely warns of; Pillow tells the cut from the harmless.
         return rgb_of_pil(image)
-    return _turn_upright(rgb, image.getexif().get(_EXIF_ORIENTATION, 1))
+    return _turn_upright(rgb, _orientation_of(image))
+
+
+def _orientation_of(image: Image.Image) -> int:
+    """Return EXIF's orientation 1..8; a broken EXIF block says nothing, and spoils no pixels."""
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # as for pixels: Pillow's parser raises nearly anything
+        return 1
 
 
 def _turn_upright(rgb: RGB, orientation: int) -> RGB:
@@ -144,6 +164,9 @@ def _lay_over_white(image: Image.Image) -> Image.Image:
 def _reduce_to_8_bits(image: Image.Image) -> Image.Image:
     """Return a gray image of 16 bits (also when held in 32) as 8 bits."""
     values = np.asarray(image)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        values = np.where(values == transparent, 0xFFFF, values)  # over white
     if values.size and (values.min() < 0 or values.max() > 0xFFFF):
         raise DecodeError("gray values beyond 16 bits; save the image in 8 or 16 bits")
     return Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ class ModelInfo:
             )
         try:
             reference = json.loads(metadata["mspt.reference"])
+            quantiles = tuple(map(float, reference["quantiles"]))
+            if len(quantiles) < 2 or not all(a <= b for a, b in pairwise(quantiles)):
+                raise ValueError("the reference quantiles do not rise")
             return cls(
                 name=metadata["mspt.name"],
                 version=metadata["mspt.version"],
@@ -114,7 +118,7 @@ class ModelInfo:
                 training=json.loads(metadata["mspt.training"]),
                 reference=Reference(
                     description=reference["description"],
-                    quantiles=tuple(map(float, reference["quantiles"])),
+                    quantiles=quantiles,
                 ),
                 licence=metadata["mspt.licence"],
             )

@@ -44,8 +44,8 @@ class Session:
     def _check_signature(self, path: Path) -> None:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         side = self.info.spec.crop_side
-        found = [(i.name, i.type, i.shape[1:]) for i in inputs] + [o.name for o in outputs]
-        expected = [(_INPUT, "tensor(uint8)", [side, side, 3]), _OUTPUT]
+        found = [(node.name, node.type, node.shape[1:]) for node in (*inputs, *outputs)]
+        expected = [(_INPUT, "tensor(uint8)", [side, side, 3]), (_OUTPUT, "tensor(float)", [])]
         if found != expected:
             raise ModelError(f"{path}: its inputs and outputs are {found}, not {expected}")
 

@@ -36,7 +36,7 @@ def _piq() -> Any:  # noqa: ANN401 - piq ships no types
     try:
         import torch
     except ImportError as error:
-        raise MissingExtraError("synth", error) from error
+        raise MissingExtraError.of("synth", error) from error
     try:
         import torchvision  # noqa: F401 - only to see whether it imports
     except RuntimeError:
@@ -46,11 +46,11 @@ def _piq() -> Any:  # noqa: ANN401 - piq ships no types
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _KEPT_ALIVE.append(library)
     except ImportError as error:
-        raise MissingExtraError("synth", error) from error
+        raise MissingExtraError.of("synth", error) from error
     try:
         import piq
     except ImportError as error:
-        raise MissingExtraError("synth", error) from error
+        raise MissingExtraError.of("synth", error) from error
     return piq
 
 

@@ -12,6 +12,7 @@ import csv
 import json
 import os
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -37,6 +38,8 @@ from mspt.synthesis.reference_metrics import measure_distances
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
 SINGLE_SOURCE = "single"  # source of all one-kind degradations; mixtures are their own source
 
+_VERSION = 1  # of degradations and metrics: raise it when they change, so that none are mixed
+
 Record = dict[str, Any]  # one line of records.jsonl
 
 
@@ -49,7 +52,7 @@ class SynthesisPlan:
     capture: int = 3
     seed: int = 0
     frame_px: int = 640  # side of every image made
-    min_side_px: int = 600  # smaller photos would have to be enlarged, so they are no reference
+    min_side_px: int = 600  # smaller photos are no reference: enlarged, they are soft themselves
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
@@ -91,6 +94,13 @@ def read_photos(path: Path, where: Mapping[str, str]) -> list[Photo]:
     kept = [row for row in rows if all(row[name] == value for name, value in where.items())]
     if not kept:
         raise ManifestError(f"{path}: none of {len(rows)} rows has {dict(where)}")
+    names = Counter(row[path_column] for row in kept)
+    name, count = names.most_common(1)[0]
+    if count > 1 or not all(names):
+        problem = (
+            f"lists {name!r} {count} times" if count > 1 else f"has a row without {path_column}"
+        )
+        raise ManifestError(f"{path}: {problem}; list every photo once")
     return [_photo_of_row(path.parent, row[path_column], row) for row in kept]
 
 
@@ -119,7 +129,7 @@ def synthesize(
     stopped.
 
     Raises:
-        ConfigError: if `out_dir` holds another plan's images.
+        ConfigError: if `out_dir` holds another plan's images, or every photo is too small.
         SynthesisError: if a worker process dies.
         ImageError: if a photo cannot be decoded; nothing is guessed in its place.
     """
@@ -143,8 +153,14 @@ def synthesize(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    entries = list(_entries(photos, journal, out_dir))
+    if not entries:
+        raise ConfigError(
+            f"none of {len(photos)} photos has a short side of {plan.min_side_px} px or more; "
+            "lower the limit, and know that enlarged references make lenient labels"
+        )
     manifest = out_dir / "manifest.csv"
-    write_manifest(manifest, _entries(photos, journal, out_dir))
+    write_manifest(manifest, entries)
     return manifest
 
 
@@ -160,15 +176,16 @@ class Journal:
         self.path = out_dir / "records.jsonl"
         self.done: dict[str, list[Record]] = {}
         (out_dir / "images").mkdir(parents=True, exist_ok=True)
+        self._header = {"version": _VERSION, "plan": asdict(plan)}
         lines = list(_whole_lines(self.path))
-        if lines and lines[0] != {"plan": asdict(plan)}:
+        if lines and lines[0] != self._header:
             raise ConfigError(
-                f"{out_dir} holds images of another plan: {lines[0].get('plan')}, now asked for "
-                f"{asdict(plan)}; choose another folder or delete this one"
+                f"{out_dir} holds images of another plan: {lines[0]}, now asked for "
+                f"{self._header}; choose another folder or delete this one"
             )
         for line in lines[1:]:
             self.done[line["photo"]] = line["images"]
-        self._rewrite(plan)
+        self._rewrite()
 
     def add(self, photo: str, images: list[Record]) -> None:
         """Note that a photo is finished."""
@@ -176,9 +193,9 @@ class Journal:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"photo": photo, "images": images}) + "\n")
 
-    def _rewrite(self, plan: SynthesisPlan) -> None:
+    def _rewrite(self) -> None:
         """Write the whole journal again: drops a torn last line."""
-        lines: list[Record] = [{"plan": asdict(plan)}]
+        lines: list[Record] = [self._header]
         lines += [{"photo": photo, "images": images} for photo, images in self.done.items()]
         draft = self.path.with_suffix(".part")
         draft.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -194,9 +211,16 @@ def read_records(out_dir: Path) -> list[Record]:
 def _whole_lines(path: Path) -> Iterator[Record]:
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    text = path.read_text(encoding="utf-8")
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
         if line.endswith("\n"):
-            yield json.loads(line)
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{path}, line {number}: damaged ({error}); delete that line to have its "
+                    "photo made again"
+                ) from error
 
 
 def _entries(photos: Sequence[Photo], journal: Journal, out_dir: Path) -> Iterator[Entry]:

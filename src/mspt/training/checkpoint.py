@@ -2,7 +2,8 @@
 
 weights.safetensors    the averaged (EMA) network: what is evaluated and exported
 training.safetensors   the raw network and the optimiser's moments
-state.json             run config, stage, step, InputSpec, version
+state.json             run config, a digest of its data, stage, step, InputSpec; no generator's
+                       state, since what a step draws is a function of (seed, stage, step)
 """
 
 import json
@@ -29,6 +30,7 @@ class State:
     stage: int  # 1, 2, 3
     step: int  # steps done within the stage
     spec: InputSpec
+    data_digest: str  # of both manifests' images and mos: a resumed run must find the same
 
     def to_json(self) -> str:
         """Return the form kept in state.json."""
@@ -37,6 +39,7 @@ class State:
             "stage": self.stage,
             "step": self.step,
             "input_spec": json.loads(self.spec.to_json()),
+            "data_digest": self.data_digest,
         }
         return json.dumps(plain, indent=2, sort_keys=True)
 
@@ -70,13 +73,18 @@ def load_state(folder: Path) -> State:
     path = folder / "state.json"
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
+        run = parse_run(plain["run"], str(path))
+        stage, step = int(plain["stage"]), int(plain["step"])
+        if not (1 <= stage <= len(run.stages) and 0 <= step <= run.stages[stage - 1].steps):
+            raise ValueError(f"stage {stage}, step {step} is not a place in the run")
         return State(
-            run=parse_run(plain["run"], str(path)),
-            stage=plain["stage"],
-            step=plain["step"],
+            run=run,
+            stage=stage,
+            step=step,
             spec=InputSpec.from_json(json.dumps(plain["input_spec"])),
+            data_digest=str(plain["data_digest"]),
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a checkpoint's state ({error!r})") from error
 
 
@@ -108,11 +116,17 @@ def load_network(folder: Path) -> MsptNetwork:
 
 
 def checkpoint_name(stage: int, step: int) -> str:
-    """Return the folder's name; names sort in the order of training."""
+    """Return the folder's name."""
     return f"stage{stage}-step{step:06d}"
+
+
+def place_of(checkpoint: Path) -> tuple[int, int]:
+    """Return the stage and step that a checkpoint's name tells: the order of training."""
+    stage, step = checkpoint.name.removeprefix("stage").split("-step")
+    return int(stage), int(step)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint of a run's folder, if any."""
-    found = sorted(path for path in folder.glob("stage*-step*") if (path / "state.json").exists())
-    return found[-1] if found else None
+    found = [path for path in folder.glob("stage*-step*") if (path / "state.json").exists()]
+    return max(found, key=place_of, default=None)

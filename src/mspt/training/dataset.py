@@ -25,6 +25,7 @@ from mspt.evaluation.manifest import Entry
 from mspt.image.crop import RGB
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
+from mspt.inference.scorer import usable_cores
 from mspt.spec import InputSpec
 
 _SHIFT = 1 / 30  # of the side: how far a frame is moved at most, its border mirrored
@@ -43,9 +44,7 @@ class Frames:
         return len(self.entries)
 
 
-def build_frames(
-    entries: Sequence[Entry], spec: InputSpec, cache_dir: Path, *, workers: int = 2
-) -> Frames:
+def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> Frames:
     """Prepare all images once, in a file of `cache_dir` that later runs find again.
 
     Raises:
@@ -55,13 +54,13 @@ def build_frames(
     path = cache_dir / f"frames-{spec.crop_side}-{_fingerprint(entries, spec)}.npy"
     if not path.exists():
         draft = path.with_suffix(".part")
-        _write_frames(draft, entries, spec, workers)
+        _write_frames(draft, entries, spec)
         draft.replace(path)
     mos = np.array([entry.mos for entry in entries], dtype=np.float32)
     return Frames(np.load(path, mmap_mode="r"), mos, entries)
 
 
-def _write_frames(path: Path, entries: Sequence[Entry], spec: InputSpec, workers: int) -> None:
+def _write_frames(path: Path, entries: Sequence[Entry], spec: InputSpec) -> None:
     shape = (len(entries), spec.crop_side, spec.crop_side, 3)
     frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
@@ -73,7 +72,7 @@ def _write_frames(path: Path, entries: Sequence[Entry], spec: InputSpec, workers
                 f"{entries[index].path}: {error}; repair the image or take it off the manifest"
             ) from error
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(prepare, range(len(entries))))
     frames.flush()
 

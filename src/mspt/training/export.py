@@ -74,7 +74,7 @@ def export_model(
         _write_metadata(draft, info)
         scores = _score_all(Session(draft), reference, state)
         difference = _largest_difference(network, scores, reference, state)
-        if difference > MAX_DIFFERENCE:
+        if not difference <= MAX_DIFFERENCE:  # so that NaN does not pass
             raise ModelError(
                 f"{out} is not written: torch and onnxruntime differ by {difference:.2e} on a "
                 f"reference image, more than {MAX_DIFFERENCE:.0e}"
@@ -115,13 +115,14 @@ def _move_whole(draft: Path, out: Path) -> None:
 
 def _summarise(state: State) -> dict[str, Any]:
     """Return what a reader of the model file may want to know of its training."""
+    done = [stage.steps for stage in state.run.stages[: state.stage - 1]] + [state.step]
     stages = [
         {
             "short_side": stage.short_side,
             "sources": sorted(stage.sources),
-            "images_seen": stage.steps * stage.batch,
+            "images_seen": steps * stage.batch,
         }
-        for stage in state.run.stages[: state.stage]
+        for stage, steps in zip(state.run.stages, done, strict=False)  # stages not begun have none
     ]
     return {"run": state.run.name, "seed": state.run.seed, "stages": stages}
 
@@ -173,10 +174,8 @@ def _largest_difference(
 ) -> float:
     """Compare with torch on images spread over the reference set."""
     chosen = np.unique(np.linspace(0, len(reference) - 1, _PARITY_IMAGES).astype(int))
-    largest: float = max(
-        abs(network(_pixels_of(reference[i], state)).item() - scores[i]) for i in chosen
-    )
-    return largest
+    torch_scores = [network(_pixels_of(reference[i], state)).item() for i in chosen]
+    return float(np.abs(np.array(torch_scores) - scores[chosen]).max())
 
 
 def _pixels_of(entry: Entry, state: State) -> Tensor:

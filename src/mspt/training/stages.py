@@ -16,7 +16,7 @@ from mspt.errors import ConfigError
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(_Strict):
@@ -49,8 +49,8 @@ class StageConfig(_Strict):
 class RunConfig(_Strict):
     """A whole run."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    seed: int = Field(default=0, ge=0)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0, lt=2**63)
     data: DataConfig
     optim: OptimConfig = OptimConfig()
     stages: tuple[StageConfig, ...] = Field(min_length=1)

@@ -9,6 +9,7 @@ at that stage's size: a later row of metrics.jsonl shows what was forgotten.
 """
 
 import copy
+import hashlib
 import json
 import math
 import shutil
@@ -35,6 +36,7 @@ from mspt.training.checkpoint import (
     load_network,
     load_state,
     load_tensors,
+    place_of,
     save_checkpoint,
 )
 from mspt.training.dataset import Frames, build_frames, draw_batch
@@ -63,7 +65,7 @@ def train(run: RunConfig, out_dir: Path, *, resume: bool = False, log: Log = pri
         ConfigError: if data and run do not fit, or `out_dir` holds a run already.
     """
     train_entries, val_entries = read_run_data(run)
-    trainer = Trainer(run, out_dir, log)
+    trainer = Trainer(run, out_dir, log, digest_data([*train_entries, *val_entries]))
     if resume:
         trainer.restore()
     elif latest_checkpoint(trainer.checkpoints):
@@ -114,6 +116,14 @@ def describe_plan(run: RunConfig) -> str:
     return "\n".join(lines)
 
 
+def digest_data(entries: Sequence[Entry]) -> str:
+    """Return what changes when the images' names or labels do."""
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry.path.name}|{entry.mos}|{entry.source}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def _check_stage_data(
     number: int, stage: StageConfig, train: Sequence[Entry], val: Sequence[Entry]
 ) -> None:
@@ -135,8 +145,9 @@ def _check_stage_data(
 class Trainer:
     """The state of a run, and the steps that change it."""
 
-    def __init__(self, run: RunConfig, out_dir: Path, log: Log) -> None:
+    def __init__(self, run: RunConfig, out_dir: Path, log: Log, data_digest: str) -> None:
         """Start from random weights drawn with the run's seed."""
+        self.data_digest = data_digest
         torch.manual_seed(run.seed)
         self.run = run
         self.log = log
@@ -152,21 +163,28 @@ class Trainer:
         """Go on from the newest checkpoint, if there is one.
 
         Raises:
-            ConfigError: if it belongs to another run file.
+            ConfigError: if it belongs to another run file or other data.
         """
         folder = latest_checkpoint(self.checkpoints)
         if folder is None:
+            self._drop_metrics_after(0, 0)
             return
         state = load_state(folder)
         if state.run.model_dump(exclude={"data"}) != self.run.model_dump(exclude={"data"}):
             raise ConfigError(
                 f"{folder} was trained by another run file; restore that file or start elsewhere"
             )
+        if state.data_digest != self.data_digest:
+            raise ConfigError(
+                f"{folder} was trained on other images or labels than the manifests list now; "
+                "restore them or start elsewhere"
+            )
         self.averaged.load_state_dict(load_network(folder).state_dict())
         training = load_tensors(folder / "training.safetensors")
         self.network.load_state_dict(_without_prefix(training, "network."))
         self.stage, self.step = state.stage, state.step
         if self.step == self.run.stages[self.stage - 1].steps:
+            shutil.rmtree(self._cache(self.stage), ignore_errors=True)
             self._enter_stage(self.stage + 1)
         else:
             restore_moments(self.optimizer, self.network, training)
@@ -179,7 +197,7 @@ class Trainer:
         """Train one stage from wherever it stands, evaluate it and keep its checkpoint."""
         stage = self.run.stages[number - 1]
         spec = square_spec(stage.short_side)
-        cache = self.out_dir / f"frames-stage{number}"
+        cache = self._cache(number)
         entries = select_entries(train_entries, sources=stage.sources)
         self.log(f"stage {number}: preparing {len(entries)} images at {stage.short_side} px")
         frames = build_frames(entries, spec, cache)
@@ -196,6 +214,10 @@ class Trainer:
         self._save(spec)
         shutil.rmtree(cache)  # gigabytes that no later stage needs
         self._enter_stage(number + 1)
+
+    def _cache(self, stage: int) -> Path:
+        """Return where a stage's prepared frames lie while it is trained."""
+        return self.out_dir / f"frames-stage{stage}"
 
     def _enter_stage(self, number: int) -> None:
         """Start a stage: from the averaged network, with a fresh optimiser."""
@@ -256,10 +278,16 @@ class Trainer:
         name = checkpoint_name(self.stage, self.step)
         training = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         training |= collect_moments(self.optimizer, self.network)
-        state = State(run=self.run, stage=self.stage, step=self.step, spec=spec)
+        state = State(
+            run=self.run,
+            stage=self.stage,
+            step=self.step,
+            spec=spec,
+            data_digest=self.data_digest,
+        )
         save_checkpoint(self.checkpoints / name, state, dict(self.averaged.state_dict()), training)
         for old in self.checkpoints.glob(f"stage{self.stage}-step*"):
-            if old.name < name:
+            if place_of(old)[1] < self.step:
                 shutil.rmtree(old)
 
     @property
