@@ -32,7 +32,7 @@ smoke: $(VENV)/dev.stamp  ## the whole training path on drawn faces, about a min
 	$(BIN)/mspt synthesize data/smoke/photos.csv data/smoke/set --frame 256 --min-side 256
 	rm -rf out/smoke
 	$(BIN)/mspt train runs/smoke.toml
-	$(BIN)/mspt export out/smoke/checkpoints/stage3-step000016 out/smoke/smoke.onnx --reference data/smoke/set/manifest.csv
+	$(BIN)/mspt export out/smoke/checkpoints/stage3-step000016 out/smoke/smoke.onnx
 
 # FACES: a CSV of photos with the columns file, set, usage, split, identity (see MODEL_CARD.md).
 FACES ?= ../shared/data/faces/manifest.csv

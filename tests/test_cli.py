@@ -2,7 +2,12 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -140,9 +145,9 @@ def test_an_empty_folder_exits_with_2(run_cli: RunCli, tmp_path: Path) -> None:
     assert "nothing to score" in done.stderr
 
 
-def test_an_output_that_cannot_be_written_exits_with_1(run_cli: RunCli) -> None:
+def test_an_output_that_cannot_be_written_exits_with_2(run_cli: RunCli) -> None:
     done = run_cli("score", ORIGINAL, "-o", "no/such/folder/s.csv")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "error: no/such/folder/s.csv: No such file or directory" in done.stderr
 
 
@@ -150,7 +155,7 @@ def test_an_output_that_cannot_be_written_exits_with_1(run_cli: RunCli) -> None:
 def test_a_full_disk_is_said_plainly(run_cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "full.csv").symlink_to("/dev/full")
     done = run_cli("score", FACES, "-o", tmp_path / "full.csv")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -178,6 +183,9 @@ def test_evaluate_prints_intervals(run_cli: RunCli, tmp_path: Path) -> None:
     assert overall["images"] == 11
     assert overall["srcc"]["low"] <= overall["srcc"]["value"] <= overall["srcc"]["high"]
     assert "SRCC" in run_cli("evaluate", "m.csv").stdout
+    wrong = run_cli("evaluate", "m.csv", "--split", "vla")
+    assert wrong.returncode == 2
+    assert "no row has the split 'vla'" in wrong.stderr
 
 
 def test_version_and_help_answer(run_cli: RunCli) -> None:
@@ -185,16 +193,69 @@ def test_version_and_help_answer(run_cli: RunCli) -> None:
     assert "perceptual quality" in run_cli("--help").stdout
 
 
-def test_a_closed_pipe_is_no_error(run_cli: RunCli, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
+def test_a_closed_pipe_is_no_error() -> None:
     command = f"'{sys.executable}' -m mspt score '{FACES}' '{FACES}' | head -n 1"
-    done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True
-    )
+    bash = ["bash", "-o", "pipefail", "-c", command]
+    done = subprocess.run(bash, capture_output=True, text=True, check=False)
     assert len(done.stdout.splitlines()) == 1
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_keeps_the_rows_that_were_done(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mspt", "score", *[str(ORIGINAL)] * 5000, "-o", "s.jsonl"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    output = tmp_path / "s.jsonl"
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "stopped\n")
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert 0 < len(rows) < 5000
+    assert all(row["status"] == "ok" for row in rows)
+
+
+def test_what_stands_for_nothing_gets_a_row(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run_cli("score", ORIGINAL, "empty", "*.webp", "gone.jpg", "--strict")
+    assert done.returncode == 1
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["-"] * 3
+    assert "empty: not a regular file" in done.stderr
+    assert "*.webp: cannot be read: No such file" in done.stderr
+
+
+def test_links_are_followed_once_and_double_stars_name_each_file_once(
+    run_cli: RunCli, tmp_path: Path
+) -> None:
+    (tmp_path / "photos/deep/er").mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder in ("photos", "photos/deep/er", "elsewhere"):
+        shutil.copy(ORIGINAL, tmp_path / folder / "a.png")
+    (tmp_path / "photos/loop").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos/linked").symlink_to(elsewhere)
+    names = [line[8:] for line in run_cli("score", "photos").stdout.splitlines()]
+    assert names == ["photos/a.png", "photos/deep/er/a.png", "photos/linked/a.png"]
+    for pattern in ("photos/**", "photos/**/*.png"):
+        names = [line[8:] for line in run_cli("score", pattern).stdout.splitlines()]
+        assert names[-2:] == ["photos/a.png", "photos/deep/er/a.png"]
+        assert len(names) == len(set(names)) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_no_file_name_ends_a_run(
+    encoding: str, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    names = [os.fsencode("日本.png"), b"line\nbreak.png", b"bytes\xff.png"]
+    for name in names:
+        shutil.copy(os.fsencode(ORIGINAL), os.fsencode(tmp_path) + b"/" + name)
+    done = run_cli("score", ".")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    assert run_cli("score", ".", "-o", "s.csv").returncode == 0
+    assert len(read_rows(tmp_path / "s.csv")) == 3
 
 
 def test_a_photo_at_the_boundary_of_sizes_is_scored(run_cli: RunCli, tmp_path: Path) -> None:

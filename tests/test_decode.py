@@ -93,6 +93,20 @@ def test_palette_and_transparency_are_laid_over_white() -> None:
     assert (with_hole == 255).all(axis=-1).any()
 
 
+def test_a_transparent_gray_level_of_sixteen_bits_is_white() -> None:
+    values = np.full((40, 40), 300, dtype=np.uint16)
+    values[0, 0] = 0x4000
+    rgb = decode_rgb(encode(Image.fromarray(values), "PNG", transparency=300))
+    assert rgb[0, 0].tolist() == [64] * 3
+    assert rgb[1, 1].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_broken_exif_block_spoils_no_pixels(form: str) -> None:
+    data = encode(gradient(), form, exif=b"Exif\0\0garbage", quality=100)
+    assert np.abs(decode_rgb(data).astype(int) - gradient()).mean() < 6
+
+
 def test_one_bit_and_gif_are_read_and_gif_by_its_first_frame() -> None:
     assert decode_rgb(encode(Image.new("1", (40, 40), 1), "PNG")).max() == 255
     frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
@@ -119,6 +133,7 @@ def test_a_file_cut_short_is_refused(form: str, share: float, face: RGB) -> None
         decode_rgb(data[: int(len(data) * share)])
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow has much to say about such files
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_random_damage_gives_an_image_or_an_image_error(form: str) -> None:
     whole = bytearray(encode(gradient(), form))

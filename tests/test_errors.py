@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,12 +28,14 @@ def test_every_error_is_an_mspt_error_and_stands_in_the_tree() -> None:
     ],
 )
 def test_a_missing_extra_is_named_with_its_remedy(
-    missing: str, arguments: list[str], extra: str
+    missing: str, arguments: list[str], extra: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "photos.csv").write_text("path\na.png\n")
     code = (
         f"import sys; sys.modules[{missing!r}] = None; "
         f"from mspt.apps.cli import main; main({arguments!r})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2, done.stderr
     assert f'{missing} is not installed; run: pip install "mspt[{extra}]"' in done.stderr

@@ -60,6 +60,15 @@ def test_equal_scores_are_no_right_order() -> None:
     assert json.loads(report.to_json(result))["overall"]["srcc"]["value"] is None
 
 
+def test_faces_with_several_originals_form_no_pairs() -> None:
+    entries = ladder()
+    entries += [Entry(path=Path("x.png"), mos=1.0, source="pristine", identity="id0")]
+    score = np.array([entry.mos for entry in entries])
+    result = evaluate_scores(entries, score, model="m@1", resamples=20)
+    assert result.severity_order.pairs == 11
+    assert result.pristine_above_degraded.pairs == 33
+
+
 def test_intervals_surround_the_value() -> None:
     entries = ladder()
     noisy = np.array([e.mos for e in entries]) + np.random.default_rng(0).normal(0, 0.2, 48)

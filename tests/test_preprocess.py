@@ -20,7 +20,7 @@ def test_the_resize_is_pillows_antialiased_bicubic(side: int, face: RGB) -> None
     ).astype(int)
     difference = np.abs(ours - pillow)
     assert (difference > 1).mean() < 3e-3
-    assert difference.mean() < 0.02
+    assert difference.mean() < 0.05
 
 
 def test_resizing_to_the_same_size_changes_nothing(face: RGB) -> None:

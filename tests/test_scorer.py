@@ -1,5 +1,6 @@
 """Scoring: the same photo gives the same score on any path, and bad images give results."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,15 @@ def test_bad_images_are_results_in_their_place(scorer: Scorer, tmp_path: Path) -
     assert results[0].score is None
     assert results[0].band is None
     assert results[0].path.endswith("empty.jpg")
+
+
+def test_bad_pil_images_and_names_are_results_too(scorer: Scorer, tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(ORIGINAL.read_bytes()[:5000])
+    with Image.open(ORIGINAL) as closed:
+        pass
+    with Image.open(tmp_path / "cut.png") as lazily_opened:
+        results = list(scorer.score_many([lazily_opened, closed, "a\0b.jpg", ORIGINAL]))
+    assert [r.status for r in results] == ["unreadable"] * 3 + ["ok"]
 
 
 def test_one_bad_image_alone_raises(scorer: Scorer) -> None:
@@ -166,6 +176,10 @@ def test_metadata_of_another_format_or_without_sense_is_refused(scorer: Scorer) 
         ModelInfo.from_metadata(metadata | {"mspt.format": "9"}, "m.onnx")
     with pytest.raises(ModelError, match="cannot be understood"):
         ModelInfo.from_metadata(metadata | {"mspt.params": "many"}, "m.onnx")
+    for quantiles in ([], [0.5], [0.9, 0.5], [0.1, float("nan"), 0.9]):
+        broken = json.dumps({"description": "", "quantiles": quantiles})
+        with pytest.raises(ModelError, match="quantiles do not rise"):
+            ModelInfo.from_metadata(metadata | {"mspt.reference": broken}, "m.onnx")
     assert ModelInfo.from_metadata(metadata, "m.onnx") == scorer.info
 
 

@@ -30,14 +30,16 @@ def test_drawn_faces_become_a_model(run_cli: RunCli, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists(), "a dry run leaves nothing behind"
 
     checkpoint = run("train", "runs/smoke.toml").strip()
-    rows = [json.loads(row) for row in (tmp_path / "out/smoke/metrics.jsonl").open()]
+    log = (tmp_path / "out/smoke/metrics.jsonl").read_text()
+    rows = [json.loads(row) for row in log.splitlines()]
     evaluations = [row["val"] for row in rows if "val" in row]
     assert [sorted(val) for val in evaluations] == [["1", "2", "3"]] * 3
 
-    run("export", checkpoint, "smoke.onnx", "--reference", manifest, "--licence", "CC0-1.0")
+    run("export", checkpoint, "smoke.onnx", "--licence", "CC0-1.0")
     evaluation = json.loads(run("evaluate", manifest, "--model", "smoke.onnx", "--json"))
     assert evaluation["overall"]["images"] == 12 * 11
     assert evaluation["severity_order"]["pairs"] == 12 * 2
     info = mspt.load(tmp_path / "smoke.onnx").info
     assert info.licence == "CC0-1.0"
+    assert info.reference.description == "val images of smoke (33 images)"
     assert info.spec.short_side == 160

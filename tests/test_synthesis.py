@@ -182,9 +182,7 @@ def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Pat
     assert "holds images of another plan" in other.stderr
 
 
-def test_a_killed_synthesis_goes_on_and_ends_the_same(
-    photos_csv: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_synthesis_leaves_is_completed_to_the_same_files(photos_csv: Path) -> None:
     photos = read_photos(photos_csv, {"usage": "permissive"})
     assert [photo.identity for photo in photos] == ["id0", "id1"]
     whole = photos_csv.parent / "whole"
@@ -227,6 +225,20 @@ def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:
         read_photos(photos_csv, {"licence": "MIT"})
     with pytest.raises(ManifestError, match=r"none of 3 rows has \{'usage': 'x'\}"):
         read_photos(photos_csv, {"usage": "x"})
+    photos_csv.write_text("path\na.png\nb.png\na.png\n")
+    with pytest.raises(ManifestError, match=r"lists 'a.png' 2 times; list every photo once"):
+        read_photos(photos_csv, {})
+    photos_csv.write_text("identity,path\nx,a.png\ny\n")
+    with pytest.raises(ManifestError, match="has a row without path"):
+        read_photos(photos_csv, {})
+
+
+def test_a_damaged_journal_names_its_line(tmp_path: Path) -> None:
+    synthesize.Journal(tmp_path, PLAN)
+    with (tmp_path / "records.jsonl").open("a") as file:
+        file.write('{"photo": \n')
+    with pytest.raises(ConfigError, match=r"records.jsonl, line 2: damaged"):
+        synthesize.Journal(tmp_path, PLAN)
 
 
 def test_a_plan_that_makes_nothing_or_shrinks_to_nothing_is_refused() -> None:

@@ -146,20 +146,23 @@ def test_an_epoch_sees_every_image_once(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_augmentation_only_moves_and_mirrors(face: RGB) -> None:
-    columns = set()
+    """Away from the border, every result is the face or its mirror image, moved."""
+    reach, inner = 11, slice(20, 300)
+    found = set()
     for seed in range(20):
-        moved = augment(face, default_rng(seed))
-        assert moved.shape == face.shape
-        assert abs(moved.mean() - face.mean()) < 6
-        inner = moved[150:160, 150:152].reshape(-1)  # a patch that must stand in the original
-        for candidate in (face, face[:, ::-1]):
-            for dy in range(-11, 12):
-                for dx in range(-11, 12):
-                    patch = candidate[150 + dy : 160 + dy, 150 + dx : 152 + dx].reshape(-1)
-                    if np.array_equal(patch, inner):
-                        columns.add((dy, dx))
-                        break
-    assert len(columns) > 10
+        moved = augment(face, default_rng(seed))[inner, inner]
+        matches = [
+            (mirrored, down, right)
+            for mirrored, source in enumerate((face, face[:, ::-1]))
+            for down in range(-reach, reach + 1)
+            for right in range(-reach, reach + 1)
+            if np.array_equal(source[20 + down, 20 + right : 300 + right], moved[0])
+            and np.array_equal(source[20 + down : 300 + down, 20 + right : 300 + right], moved)
+        ]
+        assert len(matches) == 1, f"seed {seed} is no shift of the face"
+        found.add(matches[0])
+    assert {mirrored for mirrored, _, _ in found} == {0, 1}
+    assert len(found) > 15
 
 
 def test_the_learning_rate_warms_up_peaks_and_decays(run: RunConfig) -> None:
@@ -196,6 +199,9 @@ def change(raw: Raw, where: str, value: object) -> Raw:
         ("stages.1.steps", None, "key 'stages.1.steps' is missing"),
         ("stages.1.peak_lr", "high", "stages.1.peak_lr = 'high': Input should be a valid number"),
         ("name", "a/b", "name = 'a/b': String should match pattern"),
+        ("name", "..", "name = '..': String should match pattern"),
+        ("seed", 2**70, "seed = .*: Input should be less than"),
+        ("stages.1.peak_lr", math.inf, "stages.1.peak_lr = inf: Input should be a finite number"),
     ],
 )
 def test_a_run_file_that_makes_no_sense_is_refused(
@@ -289,6 +295,23 @@ def test_another_run_file_or_a_second_start_is_refused(run: RunConfig, tmp_path:
     other = run.model_copy(update={"seed": 5})
     with pytest.raises(ConfigError, match="was trained by another run file"):
         train_tiny(other, tmp_path / "out", resume=True)
+    text = run.data.train.read_text()
+    run.data.train.write_text(text.replace("1.0", "0.9", 1))
+    with pytest.raises(ConfigError, match="was trained on other images or labels"):
+        train_tiny(run, tmp_path / "out", resume=True)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_its_log_anew(
+    run: RunConfig, tmp_path: Path
+) -> None:
+    train_tiny(run, tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    rows = (tmp_path / "whole/metrics.jsonl").read_text()
+    (tmp_path / "killed/metrics.jsonl").write_text(rows.splitlines()[0] + "\n")
+    train_tiny(run, tmp_path / "killed", resume=True)
+    again = (tmp_path / "killed/metrics.jsonl").read_text()
+    assert len(again.splitlines()) == len(rows.splitlines())
+    assert not list((tmp_path / "killed").glob("frames-*")), "prepared frames are left behind"
 
 
 def test_training_learns_and_the_export_scores_alike(
@@ -318,12 +341,17 @@ def test_training_learns_and_the_export_scores_alike(
     assert trainer.score_frames(network, frames) == pytest.approx(scores, abs=1e-4)
 
 
+@pytest.mark.parametrize("difference", [2e-4, math.nan])
 def test_an_export_that_scores_differently_is_not_written(
-    run: RunConfig, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    difference: float,
+    run: RunConfig,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stage = run.stages[0].model_copy(update={"steps": 1})
     checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
-    monkeypatch.setattr(export, "MAX_DIFFERENCE", -1.0)
+    monkeypatch.setattr(export, "_largest_difference", lambda *args: difference)
     release = export.Release(name="t", version="3", licence="MIT", reference_description="")
     with pytest.raises(ModelError, match="is not written: torch and onnxruntime differ by"):
         export.export_model(checkpoint, tmp_path / "t.onnx", read_manifest(manifest), release)
@@ -336,9 +364,18 @@ def test_damaged_checkpoints_say_what_is_wrong(run: RunConfig, tmp_path: Path) -
     (checkpoint / "weights.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(ModelError, match="weights.safetensors: cannot be read as safetensors"):
         load_network(checkpoint)
-    (checkpoint / "state.json").write_text("{}")
-    with pytest.raises(ModelError, match="state.json: not a checkpoint's state"):
-        load_state(checkpoint)
+    state = (checkpoint / "state.json").read_text()
+    for text in ("{}", "[]", state.replace('"stage": 1', '"stage": 9')):
+        (checkpoint / "state.json").write_text(text)
+        with pytest.raises(ModelError, match="state.json: not a checkpoint's state"):
+            load_state(checkpoint)
+
+
+def test_checkpoints_are_ordered_by_number_not_by_name(tmp_path: Path) -> None:
+    for name in ("stage2-step000005", "stage10-step000001", "stage9-step1000000"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.json").touch()
+    assert latest_checkpoint(tmp_path).name == "stage10-step000001"
 
 
 def test_a_loss_that_is_no_number_stops_the_run(run: RunConfig, tmp_path: Path) -> None:

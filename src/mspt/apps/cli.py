@@ -198,8 +198,8 @@ def synthesize(
     from mspt.evaluation.manifest import read_manifest
     from mspt.inference.scorer import usable_cores
 
-    check_installed()
     photos = read_photos(photos_manifest, _read_conditions(where))
+    check_installed()
     plan_options |= {
         "min_side_px": plan_options.pop("min_side"),
         "frame_px": plan_options.pop("frame"),
