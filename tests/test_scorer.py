@@ -190,4 +190,5 @@ def test_the_embedded_model_is_the_papers_size() -> None:
     assert info.spec.short_side == 640
     assert path.stat().st_size <= 7_000_000
     assert info.licence
+    assert b".py" not in path.read_bytes(), "a path of the exporting machine"
     assert len(info.reference.quantiles) == 101

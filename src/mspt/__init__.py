@@ -7,7 +7,6 @@ Public names are loaded when first used, so that `import mspt` costs next to not
 """
 
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,7 +39,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - module attributes have any type
     """Load a public name from its home."""
     if name == "__version__":
-        return _version("mspt")
+        from importlib.metadata import version  # slow to import, seldom needed
+
+        return version("mspt")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mspt' has no attribute {name!r}")

@@ -9,7 +9,7 @@ Imports of the heavy parts wait until a command needs them, so that `mspt --help
 import io
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,10 @@ def _show_progress(done: int, total: int) -> None:
         end = "\n" if done == total else ""
         click.echo(f"\r{done}/{total} ({done / max(total, 1):.0%})", err=True, nl=False)
         click.echo(end, err=True, nl=False)
+
+
+def _log(line: str) -> None:
+    click.echo(line, err=True)
 
 
 @click.group(cls=_Group)
@@ -248,8 +252,7 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
         with _extra("train"):
             click.echo(describe_plan(run))
         return
-    log: Callable[[str], None] = lambda line: click.echo(line, err=True)  # noqa: E731
-    checkpoint = train_run(run, out or Path("out") / run.name, resume=resume, log=log)
+    checkpoint = train_run(run, out or Path("out") / run.name, resume=resume, log=_log)
     click.echo(checkpoint)
 
 

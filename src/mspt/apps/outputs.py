@@ -15,7 +15,7 @@ from typing import IO, Self
 from mspt.errors import ConfigError
 from mspt.results import COLUMNS, Cell, QualityScore
 
-SUFFIXES = (".csv", ".jsonl")
+OUTPUT_SUFFIXES = (".csv", ".jsonl")
 
 
 class RowWriter:
@@ -27,9 +27,9 @@ class RowWriter:
         Raises:
             ConfigError: if the suffix names no known form.
         """
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in OUTPUT_SUFFIXES:
             raise ConfigError(
-                f"{path}: rows are written as {' or '.join(SUFFIXES)}, not {path.suffix!r}"
+                f"{path}: rows are written as {' or '.join(OUTPUT_SUFFIXES)}, not {path.suffix!r}"
             )
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="", buffering=1)
         self.write = self._csv_writer() if path.suffix.lower() == ".csv" else self._write_json

@@ -143,6 +143,21 @@ def _write_onnx(network: MsptNetwork, side_px: int, path: Path) -> None:
             dynamo=True,
             verbose=False,
         )
+    _forget_the_exporter(path)
+
+
+def _forget_the_exporter(path: Path) -> None:
+    """Drop what torch notes on every node: source lines, with the paths of this machine."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for tensor in graph.initializer:
+        del tensor.metadata_props[:]
+    onnx.save(model, path)
 
 
 def _write_metadata(path: Path, info: ModelInfo) -> None:
