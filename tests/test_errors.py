@@ -38,4 +38,5 @@ def test_a_missing_extra_is_named_with_its_remedy(
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2, done.stderr
-    assert f'{missing} is not installed; run: pip install "mspt[{extra}]"' in done.stderr
+    assert f"{missing} is not installed; in a checkout of mspt, run: " in done.stderr
+    assert f'pip install -c constraints.txt ".[{extra}]"' in done.stderr

@@ -104,6 +104,16 @@ def test_an_image_that_cannot_be_scored_stops_the_evaluation(
         evaluate([*entries, broken], scorer)
 
 
+def test_few_images_or_people_claim_no_certainty() -> None:
+    entries = [Entry(path=Path(f"{i}.png"), mos=i / 9, identity=f"id{i % 4}") for i in range(9)]
+    result = evaluate_scores(entries, np.linspace(0, 1, 9) ** 2, model="m@1")
+    assert result.overall.srcc.value == pytest.approx(1)
+    assert np.isnan([result.overall.srcc.low, result.overall.plcc_fitted.value]).all()
+    text = report.to_text(result)
+    assert "1.0000 [too few identities]" in text
+    assert "undefined (too few images" in text
+
+
 def test_two_images_are_too_few(scorer: Scorer) -> None:
     entries = [Entry(path=path, mos=0.5) for path in sorted(FACES.iterdir())[:2]]
     with pytest.raises(ManifestError, match="2 images are too few; correlations need 3"):

@@ -74,7 +74,7 @@ def test_bad_pil_images_and_names_are_results_too(scorer: Scorer, tmp_path: Path
 
 
 def test_one_bad_image_alone_raises(scorer: Scorer) -> None:
-    with pytest.raises(DecodeError, match="cannot be read: No such file"):
+    with pytest.raises(DecodeError, match=r"nowhere.jpg: cannot be read: No such file"):
         scorer.score("nowhere.jpg")
     with pytest.raises(ImageTooSmallError, match="3 x 3 px"):
         scorer.score(np.zeros((3, 3, 3), dtype=np.uint8))
@@ -86,6 +86,12 @@ def test_one_bad_image_alone_raises(scorer: Scorer) -> None:
 def test_what_is_no_image_is_a_type_error(image: object, scorer: Scorer) -> None:
     with pytest.raises(TypeError, match=r"RGB"):
         scorer.score(image)
+
+
+@pytest.mark.parametrize("one", ["photo.png", b"bytes", ORIGINAL])
+def test_a_single_image_is_not_taken_for_several(one: object, scorer: Scorer) -> None:
+    with pytest.raises(TypeError, match="score_many takes several images"):
+        scorer.score_many(one)
 
 
 def test_an_endless_input_is_read_only_as_far_as_needed(scorer: Scorer) -> None:

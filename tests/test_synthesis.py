@@ -179,7 +179,7 @@ def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Pat
 
     other = run_cli("synthesize", photos_csv, "out", *size)
     assert other.returncode == 2
-    assert "holds images of another plan" in other.stderr
+    assert "holds images of another plan (single was 2, now 4, second_order was 1" in other.stderr
 
 
 def test_what_a_killed_synthesis_leaves_is_completed_to_the_same_files(photos_csv: Path) -> None:
@@ -216,8 +216,11 @@ def test_a_photo_that_cannot_be_decoded_stops_the_run_naming_it(photos_csv: Path
 
 def test_photos_that_are_all_too_small_are_an_error(photos_csv: Path) -> None:
     plan = SynthesisPlan(min_side_px=4000)
+    out, photos = photos_csv.parent / "o", read_photos(photos_csv, {})
     with pytest.raises(ConfigError, match="none of 3 photos has a short side of 4000 px or more"):
-        synthesize.synthesize(read_photos(photos_csv, {}), photos_csv.parent / "o", plan)
+        synthesize.synthesize(photos, out, plan)
+    synthesize.synthesize(photos, out, PLAN)  # a folder without an image is still free
+    assert len(read_records(out)) == 10
 
 
 def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:
@@ -227,6 +230,9 @@ def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:
         read_photos(photos_csv, {"usage": "x"})
     photos_csv.write_text("path\na.png\nb.png\na.png\n")
     with pytest.raises(ManifestError, match=r"lists 'a.png' 2 times; list every photo once"):
+        read_photos(photos_csv, {})
+    photos_csv.write_text("path,split\na.png,Val\n")
+    with pytest.raises(ManifestError, match="a.png: split 'Val' is none of train, val, test"):
         read_photos(photos_csv, {})
     photos_csv.write_text("identity,path\nx,a.png\ny\n")
     with pytest.raises(ManifestError, match="has a row without path"):

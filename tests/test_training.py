@@ -199,6 +199,12 @@ def change(raw: Raw, where: str, value: object) -> Raw:
         ("stages.1.steps", None, "key 'stages.1.steps' is missing"),
         ("stages.1.peak_lr", "high", "stages.1.peak_lr = 'high': Input should be a valid number"),
         ("name", "a/b", "name = 'a/b': String should match pattern"),
+        ("stages.1.warmup_steps", 5, "stages.1: warmup_steps 5 must be below steps 5"),
+        (
+            "stages.1.short_side",
+            100,
+            "stages.1.short_side = 100: Input should be a multiple of 32$",
+        ),
         ("name", "..", "name = '..': String should match pattern"),
         ("seed", 2**70, "seed = .*: Input should be less than"),
         ("stages.1.peak_lr", math.inf, "stages.1.peak_lr = inf: Input should be a finite number"),
@@ -240,6 +246,8 @@ def test_data_that_does_not_fit_the_stages_is_refused(manifest: Path, tmp_path: 
     refuse(parse_run(raw, "x"), tmp_path, r"stage 1: sources \['z'\] are not in the training")
     raw = change(raw_run(manifest), "stages.1.batch", 64)
     refuse(parse_run(raw, "x"), tmp_path, "stage 1: 12 train images of its sources, .* needs 64")
+    manifest.write_text(manifest.read_text().replace(",val,", ",test,"))
+    refuse(parse_run(raw_run(manifest), "x"), tmp_path, "no row has the split 'val'; each row must")
     raw = change(raw_run(manifest), "data.val", str(tmp_path / "copy.csv"))
     (tmp_path / "copy.csv").write_bytes(manifest.read_bytes())
     refuse(parse_run(raw, "x"), tmp_path, "12 identities are in both train and val, such as 'id0'")
@@ -350,7 +358,7 @@ def test_an_export_that_scores_differently_is_not_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stage = run.stages[0].model_copy(update={"steps": 1})
+    stage = run.stages[0].model_copy(update={"steps": 1, "warmup_steps": 0})
     checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
     monkeypatch.setattr(export, "_largest_difference", lambda *args: difference)
     release = export.Release(name="t", version="3", licence="MIT", reference_description="")
@@ -360,8 +368,10 @@ def test_an_export_that_scores_differently_is_not_written(
 
 
 def test_damaged_checkpoints_say_what_is_wrong(run: RunConfig, tmp_path: Path) -> None:
-    stage = run.stages[0].model_copy(update={"steps": 1})
+    stage = run.stages[0].model_copy(update={"steps": 1, "warmup_steps": 0})
     checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
+    with pytest.raises(ModelError, match=r"out is no checkpoint; they are called"):
+        load_state(tmp_path / "out")
     (checkpoint / "weights.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(ModelError, match="weights.safetensors: cannot be read as safetensors"):
         load_network(checkpoint)

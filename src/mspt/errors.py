@@ -45,7 +45,10 @@ class MissingExtraError(MsptError):
     @classmethod
     def of(cls, extra: str, cause: ImportError) -> Self:
         """Name the extra of this package that brings what `cause` missed."""
-        return cls(f'{cause.name or cause} is not installed; run: pip install "mspt[{extra}]"')
+        return cls(
+            f"{cause.name or cause} is not installed; in a checkout of mspt, run: "
+            f'pip install -c constraints.txt ".[{extra}]"'
+        )
 
 
 class ImageError(MsptError):

@@ -285,6 +285,8 @@ def export(
         from mspt.training.trainer import read_run_data
     from mspt.evaluation.manifest import read_manifest
 
+    if out.suffix != ".onnx":
+        raise ConfigError(f"{out}: a model file's name ends in .onnx")
     run = load_state(checkpoint).run
     entries = read_manifest(reference) if reference else read_run_data(run)[1]
     release = Release(

@@ -30,13 +30,16 @@ from mspt.evaluation.metrics import (
 )
 from mspt.inference.scorer import Scorer
 
+_MIN_IDENTITIES = 5  # fewer make no interval
+_MIN_FIT_IMAGES = 10  # fewer make no fit of four parameters
+
 Key = TypeVar("Key", bound=Hashable)
 Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval; NaN where either is undefined."""
 
     value: float
     low: float
@@ -145,7 +148,8 @@ def _per_part(
 def _agree(entries: Sequence[Entry], score: Vector, resamples: int) -> Agreement:
     mos = np.array([entry.mos for entry in entries])
     groups = [entry.group for entry in entries]
-    fitted = fit_logistic(score, mos)(score)
+    enough = len(entries) >= _MIN_FIT_IMAGES
+    fitted = fit_logistic(score, mos)(score) if enough else np.full(len(entries), np.nan)
 
     def estimate(metric: Callable[[Vector, Vector], float], x: Vector) -> Estimate:
         return _estimate(lambda i: metric(x[i], mos[i]), groups, resamples)
@@ -165,7 +169,9 @@ def _agree(entries: Sequence[Entry], score: Vector, resamples: int) -> Agreement
 def _estimate(
     statistic: Callable[[Indices], float], groups: Sequence[Hashable], resamples: int
 ) -> Estimate:
-    low, high = bootstrap_interval(statistic, groups, resamples=resamples)
+    low = high = float("nan")
+    if len(set(groups)) >= _MIN_IDENTITIES:
+        low, high = bootstrap_interval(statistic, groups, resamples=resamples)
     return Estimate(value=statistic(np.arange(len(groups))), low=low, high=high)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from mspt.errors import ManifestError
 from mspt.image.decode import SUFFIXES
 
+SPLITS = ("train", "val", "test")
 COLUMNS = ("path", "mos", "source", "split", "identity", "degradation", "severity")
 
 
@@ -45,7 +46,8 @@ def read_manifest(path: Path) -> list[Entry]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"{path}: cannot be read as CSV: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ManifestError(f"{path}: cannot be read as CSV: {reason}") from error
     rows_with_lines = [(line, row) for line, row in enumerate(rows, 1) if any(row)]
     if not rows_with_lines:
         raise ManifestError(f"{path}: is empty; expected the header path,mos")

@@ -47,9 +47,9 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
 def _order_line(title: str, order: Order | None) -> Iterator[str]:
     if order is not None:
         right = order.right
-        yield (
-            f"{title}: {right.value:.1%} [{right.low:.1%}, {right.high:.1%}] of {order.pairs} pairs"
-        )
+        known = not math.isnan(right.low)
+        interval = f"[{right.low:.1%}, {right.high:.1%}]" if known else "[too few identities]"
+        yield f"{title}: {right.value:.1%} {interval} of {order.pairs} pairs"
 
 
 def _part_lines(title: str, parts: dict[str, Agreement]) -> Iterator[str]:
@@ -62,4 +62,8 @@ def _part_lines(title: str, parts: dict[str, Agreement]) -> Iterator[str]:
 
 
 def _interval(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return "undefined (too few images, or scores or mos do not vary)"
+    if math.isnan(estimate.low):
+        return f"{estimate.value:6.4f} [too few identities]"
     return f"{estimate.value:6.4f} [{estimate.low:7.4f}, {estimate.high:7.4f}]"

@@ -61,6 +61,13 @@ class Scorer:
             ImageError: if it cannot be decoded, is too small or too large.
             TypeError: if it is none of the above.
         """
+        try:
+            return self._score(image)
+        except ImageError as error:
+            where = f"{name_of(image)}: " if name_of(image) else ""
+            raise type(error)(f"{where}{error}") from error
+
+    def _score(self, image: ImageLike) -> QualityScore:
         rgb = to_rgb(image)
         score = round(self._session.score_rgb(prepare_rgb(rgb, self.info.spec)), _DECIMALS)
         height, width = rgb.shape[:2]
@@ -84,8 +91,15 @@ class Scorer:
         Args:
             images: as for `score`.
             workers: threads; default: the number of cores this process may use.
+
+        Raises:
+            TypeError: at once, if handed a single path or file instead of several images.
         """
-        workers = workers or usable_cores()
+        if isinstance(images, str | bytes | os.PathLike):
+            raise TypeError("score_many takes several images; for a single one there is score")
+        return self._score_in_order(images, workers or usable_cores())
+
+    def _score_in_order(self, images: Iterable[ImageLike], workers: int) -> Iterator[QualityScore]:
         pending: deque[Future[QualityScore]] = deque()
         pool = ThreadPoolExecutor(workers)
         try:
@@ -100,7 +114,7 @@ class Scorer:
 
     def _score_or_explain(self, image: ImageLike) -> QualityScore:
         try:
-            return self.score(image)
+            return self._score(image)
         except ImageError as error:
             return QualityScore.failed(name_of(image), error, self.info.label)
 
@@ -136,7 +150,8 @@ def to_rgb(image: ImageLike) -> RGB:
         return rgb_of_pil(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise TypeError(
-            f"array of {image.dtype} {image.shape} must be RGB uint8 of shape (height, width, 3)"
+            f"array of {image.dtype} {image.shape} must be RGB uint8 of shape (height, width, 3); "
+            "PIL's Image.fromarray takes other forms"
         )
     check_size(image.shape[1], image.shape[0])
     return image

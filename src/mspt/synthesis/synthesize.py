@@ -26,7 +26,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from mspt.errors import ConfigError, ImageError, ManifestError, SynthesisError
-from mspt.evaluation.manifest import Entry, write_manifest
+from mspt.evaluation.manifest import SPLITS, Entry, write_manifest
 from mspt.image.crop import RGB, crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.synthesis.degradations import SINGLE
@@ -107,11 +107,15 @@ def read_photos(path: Path, where: Mapping[str, str]) -> list[Photo]:
 def _photo_of_row(folder: Path, relative: str, row: Mapping[str, str]) -> Photo:
     digest = f"{zlib.crc32(relative.encode()):08x}"
     stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in Path(relative).stem)
+    name = f"{stem[:40]}_{digest}"
+    split = row.get("split") or "train"
+    if split not in SPLITS:
+        raise ManifestError(f"{relative}: split {split!r} is none of {', '.join(SPLITS)}")
     return Photo(
         path=folder / relative,
-        name=f"{stem[:40]}_{digest}",
-        identity=row.get("identity") or relative,
-        split=row.get("split") or "train",
+        name=name,
+        identity=row.get("identity") or name,
+        split=split,
     )
 
 
@@ -178,13 +182,13 @@ class Journal:
         (out_dir / "images").mkdir(parents=True, exist_ok=True)
         self._header = {"version": _VERSION, "plan": asdict(plan)}
         lines = list(_whole_lines(self.path))
-        if lines and lines[0] != self._header:
+        if any(line["images"] for line in lines[1:]) and lines[0] != self._header:
             raise ConfigError(
-                f"{out_dir} holds images of another plan: {lines[0]}, now asked for "
-                f"{self._header}; choose another folder or delete this one"
+                f"{out_dir} holds images of another plan ({_difference(lines[0], self._header)}); "
+                "choose another folder or delete this one"
             )
-        for line in lines[1:]:
-            self.done[line["photo"]] = line["images"]
+        if lines and lines[0] == self._header:
+            self.done = {line["photo"]: line["images"] for line in lines[1:]}
         self._rewrite()
 
     def add(self, photo: str, images: list[Record]) -> None:
@@ -200,6 +204,13 @@ class Journal:
         draft = self.path.with_suffix(".part")
         draft.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         draft.replace(self.path)
+
+
+def _difference(before: Record, now: Record) -> str:
+    """Name what differs between two headers, such as `seed was 0, now 1`."""
+    old, new = ({"version": h.get("version")} | dict(h.get("plan", {})) for h in (before, now))
+    changed = [name for name in new if old.get(name) != new[name]]
+    return ", ".join(f"{name} was {old.get(name)}, now {new[name]}" for name in changed)
 
 
 def read_records(out_dir: Path) -> list[Record]:

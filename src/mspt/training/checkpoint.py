@@ -71,6 +71,8 @@ def load_state(folder: Path) -> State:
         ModelError: naming the file and what is wrong with it.
     """
     path = folder / "state.json"
+    if not path.exists():
+        raise ModelError(f"{folder} is no checkpoint; they are called .../checkpoints/stageK-stepN")
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         run = parse_run(plain["run"], str(path))

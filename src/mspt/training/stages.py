@@ -45,6 +45,15 @@ class StageConfig(_Strict):
     peak_lr: float = Field(gt=0)  # reached after warm-up, decays by cosine within the stage
     warmup_steps: int = Field(default=50, ge=0)
 
+    @model_validator(mode="after")
+    def _check_warmup(self) -> Self:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps {self.warmup_steps} must be below steps {self.steps}, or peak_lr is "
+                "never reached"
+            )
+        return self
+
 
 class RunConfig(_Strict):
     """A whole run."""
@@ -93,7 +102,10 @@ def parse_run(raw: dict[str, Any], where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        problems = [_explain(dict(problem)) for problem in error.errors()]
+        found = error.errors()
+        inner = [p for p in found if len(p["loc"]) > 1]  # a bad stage also makes `stages` too short
+        found = [p for p in found if p["type"] != "too_short" or not inner]
+        problems = [_explain(dict(problem)) for problem in found]
         raise ConfigError(f"{where}: " + "; ".join(problems)) from error
 
 
@@ -108,7 +120,9 @@ def _explain(problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"key {where!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{where} = {problem['input']!r}: {message}" if location else message
+    if isinstance(problem["input"], dict):  # a whole table: its message names what is wrong in it
+        return f"{where}: {message}" if location else message
+    return f"{where} = {problem['input']!r}: {message}"
 
 
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:

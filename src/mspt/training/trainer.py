@@ -85,6 +85,12 @@ def read_run_data(run: RunConfig) -> tuple[list[Entry], list[Entry]]:
     if run.data.train == run.data.val:
         train_entries = select_entries(train_entries, split="train")
         val_entries = select_entries(val_entries, split="val")
+        for split, entries in (("train", train_entries), ("val", val_entries)):
+            if not entries:
+                raise ConfigError(
+                    f"{run.data.train}: no row has the split {split!r}; each row must name "
+                    "its split where one manifest serves as both train and val"
+                )
     for number, stage in enumerate(run.stages, 1):
         _check_stage_data(number, stage, train_entries, val_entries)
     shared = {e.group for e in train_entries} & {e.group for e in val_entries}
