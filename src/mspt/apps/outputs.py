@@ -55,12 +55,14 @@ class RowWriter:
 
 
 def _printable(result: QualityScore) -> dict[str, Cell]:
-    """Return the row with a path that UTF-8 can hold: undecodable bytes of its name escaped."""
-    name = os.fsencode(result.path).decode("utf-8", "backslashreplace")
-    return result.to_dict() | {"path": name}
+    return result.to_dict() | {"path": _valid_text(result.path)}
 
 
 def printable_path(path: str) -> str:
     """Return a file name as one line of valid text, whatever bytes the file system holds."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(repr(c)[1:-1] if c in "\n\r\t" else c for c in text)
+    return "".join(repr(c)[1:-1] if c in "\n\r\t" else c for c in _valid_text(path))
+
+
+def _valid_text(path: str) -> str:
+    """Return a file name that UTF-8 can hold, undecodable bytes escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
