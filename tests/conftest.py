@@ -5,20 +5,28 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 from PIL import Image
 
 import mspt
+from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.image.crop import RGB
 from mspt.image.decode import read_rgb
+from mspt.image.preprocess import resize_rgb
 from mspt.inference.scorer import Scorer
 
 ROOT = Path(__file__).parents[1]
 FACES = ROOT / "examples/faces"
 ORIGINAL = FACES / "original.png"
 
+if TYPE_CHECKING:
+    from mspt.training.stages import RunConfig
+
+Raw = dict[str, Any]
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -50,3 +58,64 @@ def encode(image: Image.Image | RGB, form: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, face: RGB) -> Path:
+    """24 small images of 12 identities: noisier means worse."""
+    entries = []
+    for number in range(24):
+        noise = default_rng(number).normal(0, 3 * number, (80, 80, 3))
+        rgb = np.clip(resize_rgb(face, 80, 80) + noise, 0, 255).astype(np.uint8)
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(rgb).save(path)
+        identity = number % 12
+        entries.append(
+            Entry(
+                path=path,
+                mos=1 - number / 24,
+                source="a" if number % 3 else "b",
+                split="val" if identity > 8 else "train",
+                identity=f"id{identity}",
+            )
+        )
+    write_manifest(tmp_path / "manifest.csv", entries)
+    return tmp_path / "manifest.csv"
+
+
+def raw_run(manifest: Path) -> Raw:
+    """Return a tiny run of two stages, as TOML would give it."""
+    first = {"short_side": 32, "sources": ["a"], "steps": 5, "batch": 4, "peak_lr": 1e-3}
+    second = {"short_side": 64, "sources": ["a", "b"], "steps": 7, "batch": 4, "peak_lr": 1e-3}
+    return {
+        "name": "tiny",
+        "data": [{"manifest": str(manifest)}],
+        "stages": [first | {"warmup_steps": 2}, second | {"warmup_steps": 2}],
+    }
+
+
+@pytest.fixture
+def run(manifest: Path) -> "RunConfig":
+    from mspt.training.stages import parse_run
+
+    return parse_run(raw_run(manifest), "tiny")
+
+
+def change(raw: Raw, where: str, value: object) -> Raw:
+    """Set `stages.1.steps`-like keys of plain data; None deletes."""
+    *path, last = where.split(".")
+    table: Any = raw
+    for part in path:
+        table = table[int(part) - 1] if part.isdigit() else table[part]
+    if value is None:
+        del table[last]
+    else:
+        table[last] = value
+    return raw
+
+
+def train_tiny(run: "RunConfig", out: Path, **options: Any) -> Path:
+    """Train without a word; return the last checkpoint."""
+    from mspt.training.trainer import train
+
+    return train(run, out, log=lambda line: None, **options)

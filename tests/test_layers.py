@@ -16,6 +16,8 @@ ORDER = {
     "errors.py": 0,
     "spec.py": 0,
     "results.py": 0,
+    "parallel.py": 0,
+    "compat.py": 0,
     "image": 1,
     "inference": 2,
     "evaluation": 3,

@@ -45,14 +45,32 @@ def test_mapped_scores_of_pseudo_labels_are_taken(tmp_path: Path) -> None:
     assert entry.mos == 0.4
 
 
+def test_labels_on_another_scale_are_mapped(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", "path,mos\na.jpg,1\nb.jpg,5\nc.jpg,2\n")
+    assert [e.mos for e in read_manifest(path, mos_scale=(1, 5))] == [0, 1, 0.25]
+    assert [e.mos for e in read_manifest(path, mos_scale=(5, 1))] == [1, 0, 0.75], "lower is better"
+    with pytest.raises(ManifestError, match=r"line 3: mos 5 lies outside the scale 1..4 .*declare"):
+        read_manifest(path, mos_scale=(1, 4))
+
+
+def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/face1.png").touch()
+    path = write(tmp_path / "train.csv", "face1,0.5\n")
+    (entry,) = read_manifest(path, images=tmp_path / "photos")
+    assert entry.path == tmp_path / "photos/face1.png"
+    with pytest.raises(ManifestError, match="none: there is no such folder of images"):
+        read_manifest(path, images=tmp_path / "none")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", r"m.csv: is empty; expected the header path,mos"),
         ("path,mos\n", r"m.csv: has a header but lists no image"),
         ("file,quality\na.jpg,1\n", r"first line is 'file,quality'; expected a header"),
-        ("path,mos\na.jpg,3.5\n", r"line 2: mos 3.5 lies outside 0..1; map the scores"),
-        ("path,mos\na.jpg,nan\n", r"line 2: mos nan lies outside 0..1"),
+        ("path,mos\na.jpg,3.5\n", r"line 2: mos 3.5 lies outside the scale 0..1 \(worst..best\)"),
+        ("path,mos\na.jpg,nan\n", r"line 2: mos nan lies outside the scale 0..1"),
         ("path,mos\na.jpg,0.5\nb.jpg,good\n", r"line 3: mos 'good' is no number"),
         ("path,mos,split\na.jpg,1\n", r"line 2: 2 fields, but the header names 3"),
         ("path,mos,severity\na.jpg,1,much\n", r"line 2: severity 'much' is no number"),

@@ -161,12 +161,13 @@ def evaluate(manifest: Path, model: str, split: str | None, as_json: bool) -> No
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def profile(model: str, budget: str | None, as_json: bool) -> None:
     """Print what a model costs: parameters, GFLOPs (fvcore), size, milliseconds per image."""
-    from mspt.apps.profile import over_budget, parse_budget, profile_model, to_text
+    from mspt.apps.profile import profile_model, to_text
+    from mspt.training.budget import parse_budget
 
     limits = parse_budget(budget) if budget else None
     measured = profile_model(model)
     click.echo(measured.to_json() if as_json else to_text(measured))
-    if limits and (excess := over_budget(measured, limits)):
+    if limits and (excess := limits.excess(measured.cost)):
         click.echo(f"over budget: {excess}", err=True)
         sys.exit(1)
 
@@ -200,7 +201,7 @@ def synthesize(
         from mspt.synthesis.synthesize import PRISTINE, SynthesisPlan, read_photos
         from mspt.synthesis.synthesize import synthesize as make_images
     from mspt.evaluation.manifest import read_manifest
-    from mspt.inference.scorer import usable_cores
+    from mspt.parallel import usable_cores
 
     photos = read_photos(photos_manifest, _read_conditions(where))
     check_installed()
@@ -243,16 +244,15 @@ def _read_conditions(where: Iterable[str]) -> dict[str, str]:
 def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None:
     """Train the network in stages, as a run file says."""
     with _extra("train"):
+        from mspt.training.plan import describe_plan, make_plan
         from mspt.training.stages import load_run
-        from mspt.training.trainer import describe_plan
         from mspt.training.trainer import train as train_run
 
-    run = load_run(run_toml)
-    if dry_run:
-        with _extra("train"):
-            click.echo(describe_plan(run))
-        return
-    checkpoint = train_run(run, out or Path("out") / run.name, resume=resume, log=_log)
+        run = load_run(run_toml)
+        if dry_run:
+            click.echo(describe_plan(make_plan(run)))
+            return
+        checkpoint = train_run(run, out or Path("out") / run.name, resume=resume, log=_log)
     click.echo(checkpoint)
 
 
@@ -282,7 +282,7 @@ def export(
     with _extra("train"):
         from mspt.training.checkpoint import load_state
         from mspt.training.export import Release, export_model
-        from mspt.training.trainer import read_run_data
+        from mspt.training.plan import read_run_data
     from mspt.evaluation.manifest import read_manifest
 
     if out.suffix != ".onnx":

@@ -1,19 +1,17 @@
-"""What a model costs, measured and read from its file, and whether that fits a budget."""
+"""What a model costs, measured and read from its file."""
 
 import json
-import re
 import time
 from dataclasses import asdict, dataclass
 from statistics import median
 
 import numpy as np
 
-from mspt.errors import ConfigError
 from mspt.inference.models import find_model
 from mspt.inference.session import Session
+from mspt.training.budget import Cost
 
 _WARM_UP, _RUNS = 5, 30  # timed calls
-_FACTORS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,41 +25,14 @@ class Profile:
     size_bytes: int  # of the file
     ms: float  # median of one image through the network, one thread
 
+    @property
+    def cost(self) -> Cost:
+        """What a budget limits."""
+        return Cost(params=self.params, gflops=self.gflops)
+
     def to_json(self) -> str:
         """Return one JSON object."""
         return json.dumps(asdict(self))
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Upper limits."""
-
-    gflops: float
-    params: float
-
-
-def parse_budget(text: str) -> Budget:
-    """Read a budget such as `0.5G,5M`: FLOPs, then parameters.
-
-    Raises:
-        ConfigError: if the text is of another form.
-    """
-    parts = text.upper().split(",")
-    numbers = [re.fullmatch(r"(\d+\.?\d*)([KMG]?)", part.strip()) for part in parts]
-    if len(numbers) != 2 or None in numbers:
-        raise ConfigError(f"budget {text!r} is not of the form FLOPS,PARAMS such as 0.5G,5M")
-    flops, params = (float(n[1]) * _FACTORS[n[2]] for n in numbers if n)
-    return Budget(gflops=flops / 1e9, params=params)
-
-
-def over_budget(measured: Profile, budget: Budget) -> str:
-    """Return what exceeds the budget, in words; empty if nothing does."""
-    excess = []
-    if measured.gflops > budget.gflops:
-        excess.append(f"{measured.gflops} GFLOPs > {budget.gflops:g}")
-    if measured.params > budget.params:
-        excess.append(f"{measured.params} parameters > {budget.params:.0f}")
-    return ", ".join(excess)
 
 
 def profile_model(model: str) -> Profile:

@@ -151,24 +151,25 @@ def _agree(entries: Sequence[Entry], score: Vector, resamples: int) -> Agreement
     enough = len(entries) >= _MIN_FIT_IMAGES
     fitted = fit_logistic(score, mos)(score) if enough else np.full(len(entries), np.nan)
 
-    def estimate(metric: Callable[[Vector, Vector], float], x: Vector) -> Estimate:
-        return _estimate(lambda i: metric(x[i], mos[i]), groups, resamples)
+    def of(metric: Callable[[Vector, Vector], float], x: Vector) -> Estimate:
+        return estimate(lambda i: metric(x[i], mos[i]), groups, resamples)
 
     return Agreement(
         images=len(entries),
         identities=len(set(groups)),
-        srcc=estimate(srcc, score),
-        plcc=estimate(plcc, score),
-        plcc_fitted=estimate(plcc, fitted),
-        krcc=estimate(krcc, score),
-        rmse=estimate(rmse, score),
-        rmse_fitted=estimate(rmse, fitted),
+        srcc=of(srcc, score),
+        plcc=of(plcc, score),
+        plcc_fitted=of(plcc, fitted),
+        krcc=of(krcc, score),
+        rmse=of(rmse, score),
+        rmse_fitted=of(rmse, fitted),
     )
 
 
-def _estimate(
+def estimate(
     statistic: Callable[[Indices], float], groups: Sequence[Hashable], resamples: int
 ) -> Estimate:
+    """Return a statistic of the images with its interval, resampling whole groups."""
     low = high = float("nan")
     if len(set(groups)) >= _MIN_IDENTITIES:
         low, high = bootstrap_interval(statistic, groups, resamples=resamples)
@@ -186,8 +187,8 @@ def _order(
         return None
     right = score[better_worse[:, 0]] > score[better_worse[:, 1]]
     groups = [entries[better].group for better in better_worse[:, 0]]
-    estimate = _estimate(lambda i: float(right[i].mean()), groups, resamples)
-    return Order(pairs=len(right), right=estimate)
+    share = estimate(lambda i: float(right[i].mean()), groups, resamples)
+    return Order(pairs=len(right), right=share)
 
 
 def _pristine_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:

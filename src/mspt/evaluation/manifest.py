@@ -36,8 +36,15 @@ class Entry:
         return self.identity or str(self.path)
 
 
-def read_manifest(path: Path) -> list[Entry]:
+def read_manifest(
+    path: Path, *, images: Path | None = None, mos_scale: tuple[float, float] = (0, 1)
+) -> list[Entry]:
     """Read a manifest in any of the known forms.
+
+    Args:
+        path: the manifest.
+        images: folder that its names are relative to; default: the manifest's own.
+        mos_scale: (worst, best) of the labels as written; they come out mapped to 0..1.
 
     Raises:
         ManifestError: naming the file, the line and the remedy; also if it lists no image.
@@ -52,7 +59,8 @@ def read_manifest(path: Path) -> list[Entry]:
     if not rows_with_lines:
         raise ManifestError(f"{path}: is empty; expected the header path,mos")
     names = rows_with_lines[0][1]
-    read_row, has_header = _row_reader(path, names)
+    form = _Form(path, images or path.parent, mos_scale)
+    read_row, has_header = _row_reader(form, names)
     entries = [read_row(line, row) for line, row in rows_with_lines[int(has_header) :]]
     if not entries:
         raise ManifestError(f"{path}: has a header but lists no image")
@@ -88,57 +96,88 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
 RowReader = Callable[[int, list[str]], Entry]
 
 
-def _row_reader(path: Path, first_row: list[str]) -> tuple[RowReader, bool]:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What all rows of one manifest share."""
+
+    path: Path
+    images: Path
+    mos_scale: tuple[float, float]  # worst, best
+
+    def read_number(self, line: int, column: str, text: str) -> float:
+        try:
+            return float(text)
+        except ValueError as error:
+            raise ManifestError(
+                f"{self.path}, line {line}: {column} {text!r} is no number"
+            ) from error
+
+    def read_mos(self, line: int, text: str) -> float:
+        """Return a label on the scale 0..1."""
+        raw = self.read_number(line, "mos", text)
+        worst, best = self.mos_scale
+        mos = (raw - worst) / (best - worst)
+        if not 0 <= mos <= 1:
+            raise ManifestError(
+                f"{self.path}, line {line}: mos {text} lies outside the scale {worst:g}..{best:g} "
+                "(worst..best); correct it, or declare the scale that the labels have"
+            )
+        return mos
+
+
+def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
     """Return how to read a row of this file, and whether its first row is a header."""
     if first_row[:3] == ["Image", "raw_score", "mapped_score"]:
-        return _pair_reader(path, name_column=0, mos_column=2), True
+        return _pair_reader(form, name_column=0, mos_column=2), True
     if "path" in first_row and "mos" in first_row:
-        return _named_reader(path, first_row), True
+        return _named_reader(form, first_row), True
     if len(first_row) == 2 and _is_number(first_row[1]):
-        return _pair_reader(path, name_column=0, mos_column=1), False
+        return _pair_reader(form, name_column=0, mos_column=1), False
     raise ManifestError(
-        f"{path}: the first line is {','.join(first_row)!r}; expected a header with path,mos "
+        f"{form.path}: the first line is {','.join(first_row)!r}; expected a header with path,mos "
         "(or VQualA's image_name,score without a header, or Image,raw_score,mapped_score)"
     )
 
 
-def _named_reader(path: Path, names: list[str]) -> RowReader:
+def _named_reader(form: _Form, names: list[str]) -> RowReader:
     def read_row(line: int, row: list[str]) -> Entry:
         if len(row) != len(names):
             raise ManifestError(
-                f"{path}, line {line}: {len(row)} fields, but the header names {len(names)}"
+                f"{form.path}, line {line}: {len(row)} fields, but the header names {len(names)}"
             )
         fields = dict(zip(names, row, strict=True))
         severity = fields.get("severity", "")
         return Entry(
-            path=path.parent / fields["path"],
-            mos=_read_mos(path, line, fields["mos"]),
+            path=form.images / fields["path"],
+            mos=form.read_mos(line, fields["mos"]),
             source=fields.get("source", ""),
             split=fields.get("split", ""),
             identity=fields.get("identity", ""),
             degradation=fields.get("degradation", ""),
-            severity=_read_number(path, line, "severity", severity) if severity else None,
+            severity=form.read_number(line, "severity", severity) if severity else None,
         )
 
     return read_row
 
 
-def _pair_reader(path: Path, *, name_column: int, mos_column: int) -> RowReader:
-    files = _files_by_stem(path.parent)
+def _pair_reader(form: _Form, *, name_column: int, mos_column: int) -> RowReader:
+    files = _files_by_stem(form.images)
 
     def read_row(line: int, row: list[str]) -> Entry:
         if len(row) <= mos_column:
-            raise ManifestError(f"{path}, line {line}: {len(row)} fields are too few")
+            raise ManifestError(f"{form.path}, line {line}: {len(row)} fields are too few")
         name = row[name_column]
-        image = path.parent / name
+        image = form.images / name
         if image.suffix.lower() not in SUFFIXES:
             image = files.get(name, image)
-        return Entry(path=image, mos=_read_mos(path, line, row[mos_column]))
+        return Entry(path=image, mos=form.read_mos(line, row[mos_column]))
 
     return read_row
 
 
 def _files_by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise ManifestError(f"{folder}: there is no such folder of images")
     return {file.stem: file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES}
 
 
@@ -148,19 +187,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read_number(path: Path, line: int, column: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ManifestError(f"{path}, line {line}: {column} {text!r} is no number") from error
-
-
-def _read_mos(path: Path, line: int, text: str) -> float:
-    mos = _read_number(path, line, "mos", text)
-    if not 0 <= mos <= 1:
-        raise ManifestError(
-            f"{path}, line {line}: mos {mos} lies outside 0..1; map the scores to 0..1 first"
-        )
-    return mos

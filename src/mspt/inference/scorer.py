@@ -10,9 +10,7 @@ change its score.
 """
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -24,6 +22,7 @@ from mspt.image.decode import check_size, decode_rgb, read_rgb, rgb_of_pil
 from mspt.image.preprocess import prepare_rgb
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, find_model
 from mspt.inference.session import Session
+from mspt.parallel import map_in_order, usable_cores
 from mspt.results import QualityScore
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 ImageLike = Union[str, os.PathLike[str], bytes, "PilImage", RGB]
 
 _DECIMALS = 6  # of a score: beyond them float32 says nothing
-_WINDOW = 4  # images in flight per worker: keeps workers busy and memory bounded
 
 
 class Scorer:
@@ -97,33 +95,13 @@ class Scorer:
         """
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError("score_many takes several images; for a single one there is score")
-        return self._score_in_order(images, workers or usable_cores())
-
-    def _score_in_order(self, images: Iterable[ImageLike], workers: int) -> Iterator[QualityScore]:
-        pending: deque[Future[QualityScore]] = deque()
-        pool = ThreadPoolExecutor(workers)
-        try:
-            for image in images:
-                pending.append(pool.submit(self._score_or_explain, image))
-                if len(pending) >= workers * _WINDOW:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:  # also when the caller stops early
-            pool.shutdown(cancel_futures=True)
+        return map_in_order(self._score_or_explain, images, workers=workers or usable_cores())
 
     def _score_or_explain(self, image: ImageLike) -> QualityScore:
         try:
             return self._score(image)
         except ImageError as error:
             return QualityScore.failed(name_of(image), error, self.info.label)
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def name_of(image: ImageLike) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from mspt.compat import make_torchvision_importable
 from mspt.errors import MissingExtraError
 from mspt.image.crop import RGB
 from mspt.synthesis.filters import resize_square
@@ -28,33 +29,13 @@ DISTANCES = ("vsi", "mdsi", "haarpsi", "srsim", "dss", "vif_256", "gmsd", "ms_gm
 
 @cache
 def _piq() -> Any:  # noqa: ANN401 - piq ships no types
-    """Import piq, also beside a torch without CUDA, where PyPI's torchvision fails to import.
-
-    torchvision expects its compiled operators; declaring the two it names is enough, since piq
-    uses none of them.
-    """
+    """Import piq, which imports torchvision."""
     try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError.of("synth", error) from error
-    try:
-        import torchvision  # noqa: F401 - only to see whether it imports
-    except RuntimeError:
-        new_library: Any = torch.library.Library  # untyped in torch
-        library = new_library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _KEPT_ALIVE.append(library)
-    except ImportError as error:
-        raise MissingExtraError.of("synth", error) from error
-    try:
+        make_torchvision_importable()
         import piq
     except ImportError as error:
         raise MissingExtraError.of("synth", error) from error
     return piq
-
-
-_KEPT_ALIVE: list[Any] = []  # a collected torch Library takes its operators with it
 
 
 def check_installed() -> None:

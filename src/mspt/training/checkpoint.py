@@ -8,7 +8,7 @@ state.json             run config, a digest of its data, stage, step, InputSpec;
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mspt.errors import ModelError
 from mspt.spec import InputSpec
-from mspt.training.network import MsptNetwork
+from mspt.training.networks import Network, build_network
 from mspt.training.stages import RunConfig, parse_run
 
 
@@ -30,7 +30,8 @@ class State:
     stage: int  # 1, 2, 3
     step: int  # steps done within the stage
     spec: InputSpec
-    data_digest: str  # of both manifests' images and mos: a resumed run must find the same
+    data_digest: str  # of all images' names and mos: a resumed run must find the same
+    scaler: dict[str, float] = field(default_factory=dict)  # fp16's loss scale
 
     def to_json(self) -> str:
         """Return the form kept in state.json."""
@@ -40,6 +41,7 @@ class State:
             "step": self.step,
             "input_spec": json.loads(self.spec.to_json()),
             "data_digest": self.data_digest,
+            "scaler": self.scaler,
         }
         return json.dumps(plain, indent=2, sort_keys=True)
 
@@ -85,6 +87,7 @@ def load_state(folder: Path) -> State:
             step=step,
             spec=InputSpec.from_json(json.dumps(plain["input_spec"])),
             data_digest=str(plain["data_digest"]),
+            scaler=dict(plain.get("scaler", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a checkpoint's state ({error!r})") from error
@@ -102,13 +105,13 @@ def load_tensors(path: Path) -> Tensors:
         raise ModelError(f"{path}: cannot be read as safetensors: {error}") from error
 
 
-def load_network(folder: Path) -> MsptNetwork:
+def load_network(folder: Path) -> Network:
     """Return the averaged network of a checkpoint, in evaluation mode.
 
     Raises:
         ModelError: if names or shapes are not the network's, listing them.
     """
-    network = MsptNetwork()
+    network = build_network(load_state(folder).run.network)
     path = folder / "weights.safetensors"
     try:
         network.load_state_dict(load_tensors(path))

@@ -24,10 +24,10 @@ from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
 from mspt.inference.models import ModelInfo, Reference
 from mspt.inference.session import Session
+from mspt.training.batches import to_pixels
 from mspt.training.budget import measure_cost
 from mspt.training.checkpoint import State, load_network, load_state
-from mspt.training.network import MsptNetwork
-from mspt.training.trainer import to_pixels
+from mspt.training.networks import Network
 
 MAX_DIFFERENCE = 1e-4  # between torch's and onnxruntime's score of any reference image
 _PARITY_IMAGES = 64  # torch scores this many of the reference images
@@ -47,7 +47,7 @@ class Release:
 class _RgbNetwork(nn.Module):
     """The network behind the model file's signature."""
 
-    def __init__(self, network: MsptNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -84,7 +84,7 @@ def export_model(
     return difference
 
 
-def _describe(network: MsptNetwork, state: State, release: Release) -> ModelInfo:
+def _describe(network: Network, state: State, release: Release) -> ModelInfo:
     """Return what the file says of itself, but for the distribution, which needs its scores."""
     cost = measure_cost(network, state.spec.crop_side)
     return ModelInfo(
@@ -127,7 +127,7 @@ def _summarise(state: State) -> dict[str, Any]:
     return {"run": state.run.name, "seed": state.run.seed, "stages": stages}
 
 
-def _write_onnx(network: MsptNetwork, side_px: int, path: Path) -> None:
+def _write_onnx(network: Network, side_px: int, path: Path) -> None:
     """Write the bare graph, weights inside."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about its own insides
@@ -182,7 +182,7 @@ def _score_all(
 
 @torch.no_grad()
 def _largest_difference(
-    network: MsptNetwork,
+    network: Network,
     scores: npt.NDArray[np.float64],
     reference: Sequence[Entry],
     state: State,

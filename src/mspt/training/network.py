@@ -140,20 +140,21 @@ class LastConvolution(nn.Module):
 class MsptNetwork(nn.Module):
     """MobileNetV3-Small with one sigmoid output; normalises its own input."""
 
+    HEAD = ("conv_head.", "classifier.")  # prefixes of the head's parameters
+
     mean: Tensor
     std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
+        self.drop_rate = 0.0  # before the classifier, while training
         self.conv_stem = _convolution(3, _STEM, 3, stride=2)
         self.bn1 = nn.BatchNorm2d(_STEM)
         self.blocks = nn.Sequential(*_feature_levels())
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.conv_head = nn.Conv2d(_LAST, _HEAD, 1)
         self.classifier = nn.Linear(_HEAD, 1)
-        # Constants, not weights: kept out of checkpoints, so that the names stay timm's.
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+        register_normalisation(self)
         self.apply(_initialise)
         nn.init.normal_(self.classifier.weight, std=0.01)  # the default saturates the sigmoid
 
@@ -163,7 +164,17 @@ class MsptNetwork(nn.Module):
         x = nn.functional.hardswish(self.bn1(self.conv_stem(x)))
         x = self.global_pool(self.blocks(x))
         x = nn.functional.hardswish(self.conv_head(x)).flatten(1)
+        x = nn.functional.dropout(x, self.drop_rate, self.training)
         return torch.sigmoid(self.classifier(x)).squeeze(1)
+
+
+def register_normalisation(network: nn.Module) -> None:
+    """Give a network the buffers `mean` and `std`, (1, 3, 1, 1): the one place that states them.
+
+    Constants, not weights: kept out of checkpoints, so that the names stay timm's.
+    """
+    for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+        network.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
 
 def _feature_levels() -> list[nn.Module]:

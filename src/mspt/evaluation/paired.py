@@ -1,0 +1,110 @@
+"""Two predictions of the same images: which agrees better with mos, and is that sure?
+
+In:   two ScoredSets of the same images.
+Out:  Comparison: SRCC and PLCC of both, and their difference with a 95 % interval, by a paired
+      bootstrap: each resample draws identities once and evaluates both predictions on them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mspt.errors import ManifestError
+from mspt.evaluation.evaluate import Estimate, Indices, estimate
+from mspt.evaluation.manifest import Entry
+from mspt.evaluation.metrics import MIN_IMAGES, Vector, plcc, srcc
+from mspt.evaluation.scored import ScoredSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One metric of two predictions."""
+
+    first: float
+    second: float
+    gain: Estimate  # second minus first
+
+    @property
+    def is_sure(self) -> bool:
+        """Tell whether the interval leaves out zero."""
+        return self.gain.low > 0 or self.gain.high < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How two predictions of the same images differ."""
+
+    images: int
+    identities: int
+    srcc: Difference
+    plcc: Difference  # raw
+
+
+def compare_scores(first: ScoredSet, second: ScoredSet, *, resamples: int = 1000) -> Comparison:
+    """Compare two predictions of the same images, given in any order.
+
+    Raises:
+        ManifestError: if the images or their mos differ, naming one, or are fewer than three.
+    """
+    first, second = _in_order(first), _in_order(second)
+    _check_same_images(first, second)
+    mos = first.mos
+    groups = [entry.group for entry in first.entries]
+
+    def difference(metric: Callable[[Vector, Vector], float]) -> Difference:
+        def gain(part: Indices) -> float:
+            return metric(second.score[part], mos[part]) - metric(first.score[part], mos[part])
+
+        return Difference(
+            first=metric(first.score, mos),
+            second=metric(second.score, mos),
+            gain=estimate(gain, groups, resamples),
+        )
+
+    return Comparison(
+        images=len(mos), identities=len(set(groups)), srcc=difference(srcc), plcc=difference(plcc)
+    )
+
+
+def _key(entry: Entry) -> tuple[str, float, str]:
+    """Return what tells an image apart wherever its folder lies."""
+    return entry.path.name, entry.mos, entry.source
+
+
+def _in_order(scored: ScoredSet) -> ScoredSet:
+    order = sorted(range(len(scored.entries)), key=lambda i: _key(scored.entries[i]))
+    return ScoredSet([scored.entries[i] for i in order], scored.score[np.array(order, dtype=int)])
+
+
+def _check_same_images(first: ScoredSet, second: ScoredSet) -> None:
+    if len(first.entries) < MIN_IMAGES:
+        raise ManifestError(f"{len(first.entries)} images are too few to compare")
+    mine, theirs = ([_key(e) for e in scored.entries] for scored in (first, second))
+    if mine != theirs:
+        alone = sorted(set(mine) ^ set(theirs)) or [mine[0]]
+        raise ManifestError(
+            f"the two runs were not evaluated on the same images and mos ({len(mine)} and "
+            f"{len(theirs)}); only one has {alone[0][0]} with mos {alone[0][1]:g}. Score both on "
+            "one set first"
+        )
+
+
+def to_text(comparison: Comparison, first: str, second: str) -> str:
+    """Return a comparison as a table."""
+    lines = [
+        f"{comparison.images} images of {comparison.identities} identities; 95 % intervals by "
+        "paired bootstrap over identities",
+        f"first   {first}",
+        f"second  {second}",
+        "",
+        "       first   second  second - first",
+    ]
+    for name, found in (("SRCC", comparison.srcc), ("PLCC", comparison.plcc)):
+        gain = found.gain
+        verdict = "a difference" if found.is_sure else "no difference shown"
+        lines.append(
+            f"{name}  {found.first:7.4f}  {found.second:7.4f}  {gain.value:+.4f} "
+            f"[{gain.low:+.4f}, {gain.high:+.4f}]  {verdict}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,82 @@
+"""Scored sets: what a run said of each validation image, kept so that runs can be compared.
+
+A CSV with the header `path,mos,source,identity,score`, paths relative to the file.
+"""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mspt.errors import ManifestError
+from mspt.evaluation.manifest import Entry
+from mspt.evaluation.metrics import Vector
+
+COLUMNS = ("path", "mos", "source", "identity", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSet:
+    """Images with truth and prediction."""
+
+    entries: Sequence[Entry]
+    score: Vector  # (N,)
+
+    @property
+    def mos(self) -> Vector:
+        """Return the truth, (N,)."""
+        return np.array([entry.mos for entry in self.entries])
+
+    def select(self, sources: frozenset[str]) -> "ScoredSet":
+        """Return the images of some sources."""
+        chosen = [i for i, entry in enumerate(self.entries) if entry.source in sources]
+        return ScoredSet([self.entries[i] for i in chosen], self.score[chosen])
+
+
+def write_scored(path: Path, scored: ScoredSet) -> None:
+    """Write a scored set, replacing the file at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for entry, score in zip(scored.entries, scored.score, strict=True):
+            relative = Path(os.path.relpath(entry.path, path.parent)).as_posix()
+            row = (
+                relative,
+                entry.mos,
+                entry.source,
+                entry.identity,
+                f"{score:.9g}",
+            )  # float32, whole
+            writer.writerow(row)
+    draft.replace(path)
+
+
+def read_scored(path: Path) -> ScoredSet:
+    """Read what `write_scored` wrote.
+
+    Raises:
+        ManifestError: naming the file and what is wrong with it.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="", errors="surrogateescape") as file:
+            rows = list(csv.DictReader(file))
+        entries = [
+            Entry(
+                path=path.parent / row["path"],
+                mos=float(row["mos"]),
+                source=row["source"],
+                identity=row["identity"],
+            )
+            for row in rows
+        ]
+        score = np.array([float(row["score"]) for row in rows])
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise ManifestError(
+            f"{path}: not a set of scores with the header {','.join(COLUMNS)} ({error!r})"
+        ) from error
+    return ScoredSet(entries, score)

@@ -1,0 +1,146 @@
+"""Which images a training step sees, augmented without changing their quality.
+
+In:   Frames of a stage and its settings.
+Out:  Batch: uint8 pixels and mos, drawn ahead by threads so that training never waits.
+
+What a step draws is a function of (seed, stage, step) alone: a resumed run, another number of
+threads or of processes draws the same images in the same places. Images are mirrored and shifted
+only: rescaling, colour or blur would change the label.
+"""
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from mspt.image.crop import RGB
+from mspt.parallel import map_in_order
+from mspt.training.frames import Frames
+from mspt.training.stages import StageConfig
+
+_ORDER, _AUGMENT = 1, 2  # first part of every seed: no two things share a random stream
+
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One process's part of a training step."""
+
+    step: int
+    rgb: Tensor  # uint8 (n, S, S, 3)
+    mos: Tensor  # float32 (n,)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which part of every batch a process takes: each `count`-th image from `rank` on."""
+
+    rank: int = 0
+    count: int = 1
+
+
+class BatchSource:
+    """The batches of one stage."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        stage: StageConfig,
+        earlier: Set[str] = frozenset(),
+        *,
+        seed: int,
+        number: int,
+        shard: Shard = Shard(),
+    ) -> None:
+        """Set apart what is replayed.
+
+        Args:
+            frames: the stage's images.
+            stage: its settings.
+            earlier: sources of the stage before, from which `stage.replay` of a batch comes.
+            seed: of the run.
+            number: of the stage, from 1.
+            shard: what this process takes.
+        """
+        self._frames, self._stage = frames, stage
+        self._seed, self._number, self._shard = seed, number, shard
+        self._pools = list(self._split(earlier))
+
+    def _split(self, earlier: Set[str]) -> Iterator[tuple[Indices, int]]:
+        """Yield the pools of images and how many of a batch come from each."""
+        everything = np.arange(len(self._frames))
+        if self._stage.replay is None:
+            yield everything, self._stage.batch
+            return
+        old = np.array([entry.source in earlier for entry in self._frames.entries])
+        replayed = round(self._stage.replay * self._stage.batch)
+        yield everything[~old], self._stage.batch - replayed
+        if replayed:
+            yield everything[old], replayed
+
+    def draw(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        run = (self._seed, self._number)
+        chosen = np.concatenate(
+            [
+                draw_indices(pool, n, step, key=(_ORDER, *run, i))
+                for i, (pool, n) in enumerate(self._pools)
+            ]
+        )
+        mine = range(self._shard.rank, len(chosen), self._shard.count)
+        pixels = np.stack(
+            [
+                augment(
+                    self._frames.rgb[chosen[place]],
+                    np.random.default_rng([_AUGMENT, *run, step, place]),
+                    shift=self._stage.shift,
+                    flip=self._stage.flip,
+                )
+                for place in mine
+            ]
+        )
+        mos = self._frames.mos[chosen[list(mine)]]
+        return Batch(step, torch.from_numpy(pixels), torch.from_numpy(mos))
+
+    def stream(self, first: int, last: int, *, workers: int) -> Iterator[Batch]:
+        """Yield the batches of the steps first..last-1 in order, drawn ahead by threads."""
+        return map_in_order(self.draw, range(first, last), workers=workers, window=2)
+
+
+def draw_indices(pool: Indices, count: int, step: int, *, key: tuple[int, ...]) -> Indices:
+    """Return the `count` members of the pool that a step takes from an endless seeded shuffle.
+
+    Each pass over the pool has an order of its own and sees every member exactly once.
+    """
+    places = np.arange(step * count, (step + 1) * count)
+    epochs = places // len(pool)
+    orders = {e: np.random.default_rng([*key, e]).permutation(pool) for e in np.unique(epochs)}
+    return np.array([orders[e][p % len(pool)] for e, p in zip(epochs, places, strict=True)])
+
+
+def augment(rgb: RGB, rng: Generator, *, shift: float, flip: bool) -> RGB:
+    """Move a square frame by up to `shift` of its side, borders mirrored; mirror half of them."""
+    side = rgb.shape[0]
+    reach = round(side * shift)
+    down, right = rng.integers(-reach, reach + 1, size=2)
+    columns = _mirrored_range(side, right)
+    if flip and rng.random() < 0.5:
+        columns = columns[::-1]
+    shifted: RGB = rgb[_mirrored_range(side, down)][:, columns]
+    return shifted
+
+
+def _mirrored_range(side: int, shift: int) -> Indices:
+    """Return the indices shift..shift+side, reflected at the borders of 0..side-1."""
+    indices = np.abs(np.arange(side) + shift)
+    return np.where(indices >= side, 2 * side - 2 - indices, indices)
+
+
+def to_pixels(rgb: Tensor) -> Tensor:
+    """Turn uint8 (N, S, S, 3) into the network's float32 (N, 3, S, S) in 0..1."""
+    return rgb.permute(0, 3, 1, 2).float() / 255

@@ -1,0 +1,235 @@
+"""One training step, on whatever the machine offers: CPU, one GPU or several (accelerate).
+
+In:   batches, and the settings of their stage.
+Out:  a trained network and its running average (EMA), which is what gets evaluated and exported.
+
+Under `accelerate launch` every process takes its part of each batch; the MSE is then that of the
+whole batch, the PLCC loss a mean over the parts.
+"""
+
+import copy
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from mspt.errors import ConfigError
+from mspt.training.batches import Batch, Shard, to_pixels
+from mspt.training.carryover import Anchor
+from mspt.training.checkpoint import Tensors
+from mspt.training.frames import Frames
+from mspt.training.losses import quality_loss
+from mspt.training.networks import Network, build_network
+from mspt.training.stages import EngineConfig, RunConfig, StageConfig
+from mspt.training.start_weights import load_start_weights
+
+_FLOOR = 0.01  # of the peak: where the cosine ends
+_MAX_GRADIENT = 5.0  # L2 norm; reached only in the first steps from random weights
+_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # as accelerate calls them
+_SCORE_BATCH = 16  # images scored at once
+_DROPOUT = 3  # first part of dropout's seeds, as batches.py has its own
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step says of itself, for this process's part of the batch."""
+
+    loss: float
+    score: npt.NDArray[np.float64]  # (n,), before the step
+    mos: npt.NDArray[np.float64]  # (n,)
+
+
+class Engine:
+    """The network in training, its average and its optimiser."""
+
+    def __init__(self, run: RunConfig) -> None:
+        """Start from random weights drawn with the run's seed, or from those it names.
+
+        Raises:
+            ConfigError: if weights or device cannot be had as the run says.
+        """
+        self.accelerator = _make_accelerator(run.engine)
+        torch.manual_seed(run.seed)
+        self._run = run
+        self.network: Network = build_network(run.network)
+        self.remark = load_start_weights(self.network, run.init) if run.init else ""
+        self.network.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged: Network = copy.deepcopy(self.network).eval()
+        self.anchor: Anchor | None = None
+        self.optimizer = _make_optimizer(self.network)
+        self._wrapped, self._stepper = self.accelerator.prepare(self.network, self.optimizer)
+
+    @property
+    def shard(self) -> Shard:
+        """Which part of each batch this process takes."""
+        return Shard(self.accelerator.process_index, self.accelerator.num_processes)
+
+    def check_batch(self, stage: StageConfig) -> None:
+        """Refuse a batch that cannot be shared out; PLCC and batch-norm need two images a part."""
+        parts = self.accelerator.num_processes * self._run.engine.accumulate
+        if stage.batch % parts or stage.batch < 2 * parts:
+            raise ConfigError(
+                f"batch {stage.batch} cannot be split into {parts} equal parts of at least 2 images"
+                f" ({self.accelerator.num_processes} processes x accumulate "
+                f"{self._run.engine.accumulate}); choose a multiple of {parts}"
+            )
+
+    def enter_stage(self, stage: StageConfig) -> None:
+        """Start a stage: from the averaged network, with a fresh optimiser."""
+        self.network.load_state_dict(self.averaged.state_dict())
+        self.optimizer.state.clear()
+        self.apply_settings(stage)
+
+    def apply_settings(self, stage: StageConfig) -> None:
+        """Set what a stage says of regularisation."""
+        self.network.drop_rate = stage.dropout
+        decayed, plain = self.optimizer.param_groups
+        decayed["weight_decay"], plain["weight_decay"] = stage.weight_decay, 0.0
+
+    def train_step(self, stage: StageConfig, number: int, batch: Batch) -> StepResult:
+        """Take one step of a stage."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(stage, batch.step)
+        frozen = batch.step < stage.freeze_steps
+        self._wrapped.train(not frozen)
+        torch.manual_seed(self._dropout_seed(number, batch.step))
+        self._stepper.zero_grad(set_to_none=True)
+        loss, score = self._backward(stage, batch)
+        if frozen:
+            self._drop_backbone_gradients()
+        self.accelerator.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT)
+        self._stepper.step()
+        update_average(self.averaged, self.network, stage.ema_decay, batch.step)
+        return StepResult(loss, score, batch.mos.numpy().astype(np.float64))
+
+    def _dropout_seed(self, number: int, step: int) -> int:
+        """Return a seed that depends on the place in the run only, so that resuming is exact."""
+        place = (_DROPOUT, self._run.seed, number, step, self.shard.rank)
+        return int(np.random.SeedSequence(place).generate_state(1)[0])
+
+    def _backward(self, stage: StageConfig, batch: Batch) -> tuple[float, npt.NDArray[np.float64]]:
+        """Add up the gradients of a batch, part by part; return its loss and scores."""
+        parts = self._run.engine.accumulate
+        device = self.accelerator.device
+        losses, scores = [], []
+        for place, (rgb, mos) in enumerate(
+            zip(batch.rgb.chunk(parts), batch.mos.chunk(parts), strict=True), 1
+        ):
+            last = place == parts  # only then do processes exchange gradients
+            with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
+                pixels = to_pixels(rgb.to(device, non_blocking=True))
+                score = self._wrapped(pixels)
+                loss = self._loss(stage, pixels, score, mos.to(device)) / parts
+                self.accelerator.backward(loss)
+            losses.append(float(loss.item()))
+            scores.append(score.detach().double().cpu().numpy())
+        return sum(losses), np.concatenate(scores)
+
+    def _loss(self, stage: StageConfig, pixels: Tensor, score: Tensor, mos: Tensor) -> Tensor:
+        weights = self._run.loss
+        loss = quality_loss(score, mos, mse_weight=weights.mse, plcc_weight=weights.plcc)
+        if self.anchor and stage.distill:
+            loss = loss + stage.distill * ((score - self.anchor.score(pixels)) ** 2).mean()
+        if self.anchor and stage.l2sp:
+            loss = loss + stage.l2sp * self.anchor.distance(self.network)
+        return loss
+
+    def _drop_backbone_gradients(self) -> None:
+        for name, parameter in self.network.named_parameters():
+            if not name.startswith(self.network.HEAD):
+                parameter.grad = None
+
+    def collect_training_state(self) -> Tensors:
+        """Return what resuming needs beside the averaged weights, as named tensors."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            for what, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{what}.{name}"] = value
+        return tensors
+
+    def restore_training_state(self, tensors: Tensors, scaler: dict[str, float]) -> None:
+        """Put back what `collect_training_state` and `scaler_state` returned."""
+        self.network.load_state_dict(_without_prefix(tensors, "network."))
+        for what in ("step", "exp_avg", "exp_avg_sq"):
+            moments = _without_prefix(tensors, f"optimizer.{what}.")
+            for name, parameter in self.network.named_parameters():
+                if name in moments:  # a frozen parameter has none
+                    like = parameter if what != "step" else moments[name]
+                    self.optimizer.state[parameter][what] = torch.empty_like(like).copy_(
+                        moments[name]
+                    )
+        if scaler and self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(scaler)
+
+    def scaler_state(self) -> dict[str, float]:
+        """Return fp16's loss scale; empty with other precisions."""
+        scaler = self.accelerator.scaler
+        return dict(scaler.state_dict()) if scaler else {}
+
+
+def _make_accelerator(config: EngineConfig) -> Accelerator:
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    try:
+        return Accelerator(
+            cpu=config.device == "cpu", mixed_precision=_PRECISIONS[config.precision]
+        )
+    except ValueError as error:  # such as fp16 without a GPU
+        raise ConfigError(
+            f"engine.precision {config.precision!r} with device {config.device!r}: {error}"
+        ) from error
+
+
+def _make_optimizer(network: Network) -> torch.optim.AdamW:
+    """Return AdamW with one group of matrices and kernels, which decay, and one of the rest."""
+    parameters = list(network.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1]},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0)  # set before every step
+
+
+def learning_rate(stage: StageConfig, step: int) -> float:
+    """Return the rate of a step: linear warm-up to the peak, then the stage's decay."""
+    if step < stage.warmup_steps:
+        return stage.peak_lr * (step + 1) / stage.warmup_steps
+    done = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
+    if stage.schedule == "thirds":
+        return float(stage.peak_lr * 0.1 ** min(2, int(3 * done)))
+    return stage.peak_lr * (_FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * done)) / 2)
+
+
+@torch.no_grad()
+def update_average(averaged: Network, network: Network, decay: float, step: int) -> None:
+    """Move the averaged network towards the trained one, faster in a stage's first steps."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(
+        averaged.state_dict().values(), network.state_dict().values(), strict=True
+    ):
+        if mean.is_floating_point():
+            mean.lerp_(value, weight)
+        else:
+            mean.copy_(value)
+
+
+def _without_prefix(tensors: Tensors, prefix: str) -> Tensors:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+@torch.no_grad()
+def score_frames(network: Network, frames: Frames) -> npt.NDArray[np.float64]:
+    """Score prepared frames with torch, in fp32, on the network's device; (N,)."""
+    network.eval()
+    device = next(network.parameters()).device
+    scores = []
+    for start in range(0, len(frames), _SCORE_BATCH):
+        rgb = torch.from_numpy(np.array(frames.rgb[start : start + _SCORE_BATCH]))
+        scores.append(network(to_pixels(rgb.to(device))).cpu().numpy())
+    return np.concatenate(scores).astype(np.float64)

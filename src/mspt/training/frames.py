@@ -1,0 +1,132 @@
+"""Training images: checked once, then decoded and resized once per stage.
+
+In:   manifest entries and an InputSpec.
+Out:  Frames, memory-mapped uint8 (N, S, S, 3): exactly what scoring feeds to the network.
+
+A broken image is named and refused, never replaced by another.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mspt.errors import ConfigError, ImageError
+from mspt.evaluation.manifest import Entry
+from mspt.image.decode import read_rgb
+from mspt.image.preprocess import prepare_rgb
+from mspt.parallel import map_in_order, usable_cores
+from mspt.spec import InputSpec
+
+_NAMED = 5  # broken images that an error lists
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Prepared images and their truth."""
+
+    rgb: npt.NDArray[np.uint8]  # (N, S, S, 3), memory-mapped
+    mos: npt.NDArray[np.float32]  # (N,)
+    entries: Sequence[Entry]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.entries)
+
+
+def check_images(entries: Sequence[Entry], cache: Path) -> None:
+    """Decode every image once, so that a broken one stops the run at its start.
+
+    Args:
+        entries: the images.
+        cache: a file that remembers what was found whole; unchanged files are not read again.
+
+    Raises:
+        ConfigError: naming the broken images.
+    """
+    prints = {_fingerprint(entry): entry for entry in entries}
+    known = set(cache.read_text().split()) if cache.exists() else set()
+    unknown = [entry for mark, entry in prints.items() if mark not in known]
+    problems = [p for p in map_in_order(_problem_of, unknown, workers=usable_cores()) if p]
+    if problems:
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        raise ConfigError(
+            f"{len(problems)} of {len(prints)} images cannot be used: "
+            f"{'; '.join(problems[:_NAMED])}{more}. Repair them or take them off the manifest"
+        )
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with cache.open("a") as file:
+        file.write("".join(f"{_fingerprint(entry)}\n" for entry in unknown))
+
+
+def _problem_of(entry: Entry) -> str:
+    try:
+        read_rgb(entry.path)
+    except ImageError as error:
+        return f"{entry.path}: {error}"
+    return ""
+
+
+def _fingerprint(entry: Entry) -> str:
+    """Return what changes when the file may have: its path, size and time."""
+    try:
+        status = entry.path.stat()
+    except OSError as error:
+        raise ConfigError(f"{entry.path}: {error.strerror}; is the manifest right?") from error
+    mark = f"{entry.path}|{status.st_size}|{status.st_mtime_ns}"
+    return hashlib.sha256(mark.encode(errors="surrogateescape")).hexdigest()[:20]
+
+
+def frames_bytes(count: int, side_px: int) -> int:
+    """Return the disk that prepared frames take."""
+    return count * side_px * side_px * 3
+
+
+def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> Frames:
+    """Prepare all images once, in a file of `cache_dir` that a resumed run finds again.
+
+    Raises:
+        ConfigError: if an image cannot be used, or the disk is too small.
+    """
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    prints = "".join([spec.to_json(), *map(_fingerprint, entries)])
+    name = hashlib.sha256(prints.encode()).hexdigest()[:16]
+    path = cache_dir / f"frames-{spec.crop_side}-{name}.npy"
+    if not path.exists():
+        _check_disk(frames_bytes(len(entries), spec.crop_side), cache_dir)
+        draft = path.with_suffix(f".{os.getpid()}.part")  # another run may prepare the same
+        _write_frames(draft, entries, spec)
+        draft.replace(path)
+    mos = np.array([entry.mos for entry in entries], dtype=np.float32)
+    return Frames(np.load(path, mmap_mode="r"), mos, entries)
+
+
+def _check_disk(needed: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConfigError(
+            f"{folder}: prepared images need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are "
+            "free; make room, or put the run elsewhere with --out"
+        )
+
+
+def _write_frames(path: Path, entries: Sequence[Entry], spec: InputSpec) -> None:
+    shape = (len(entries), spec.crop_side, spec.crop_side, 3)
+    frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+    def prepare(index: int) -> None:
+        try:
+            frames[index] = prepare_rgb(read_rgb(entries[index].path), spec)
+        except ImageError as error:
+            raise ConfigError(
+                f"{entries[index].path}: {error}; repair the image or take it off the manifest"
+            ) from error
+
+    for _ in map_in_order(prepare, range(len(entries)), workers=usable_cores()):
+        pass
+    frames.flush()

@@ -1,0 +1,75 @@
+"""The networks that a run may name: ours, or a backbone of timm for comparison.
+
+In:   a name: "mspt", or "timm:edgenext_xx_small" (timm is part of the extra `dev`).
+Out:  a Network: `pixels`, float32 (N, 3, S, S) in 0..1 -> `score`, (N,) in 0..1.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mspt.compat import make_torchvision_importable
+from mspt.errors import ConfigError, MissingExtraError
+from mspt.training.network import MsptNetwork, register_normalisation
+
+OURS = "mspt"
+_HIDDEN = 128  # of a backbone's head, as in the VQualA 2025 winner's student
+
+
+class BackboneNetwork(nn.Module):
+    """A backbone of timm, random weights, under the head C -> 128 -> 1 with a sigmoid.
+
+    With edgenext_xx_small it has 1,179,977 parameters: the winner's 1,179,641, and the norm that
+    timm puts before its head.
+    """
+
+    HEAD = ("hidden.", "classifier.")
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str) -> None:
+        """Build timm's model of that name.
+
+        Raises:
+            ConfigError: if timm knows no such model.
+            MissingExtraError: without timm.
+        """
+        super().__init__()
+        try:
+            make_torchvision_importable()
+            import timm
+        except ImportError as error:
+            raise MissingExtraError.of("dev", error) from error
+        if not timm.is_model(name):
+            raise ConfigError(f"network 'timm:{name}': timm {timm.__version__} has no such model")
+        self.drop_rate = 0.0
+        backbone: Any = timm.create_model(name, pretrained=False, num_classes=0)
+        self.backbone = backbone
+        self.hidden = nn.Linear(backbone.num_features, _HIDDEN)
+        self.classifier = nn.Linear(_HIDDEN, 1)
+        nn.init.normal_(self.classifier.weight, std=0.01)  # the default saturates the sigmoid
+        nn.init.zeros_(self.classifier.bias)
+        register_normalisation(self)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the scores, (N,) in 0..1, of pixels, (N, 3, S, S) in 0..1."""
+        x = self.backbone((pixels - self.mean) / self.std)
+        x = nn.functional.dropout(nn.functional.gelu(self.hidden(x)), self.drop_rate, self.training)
+        return torch.sigmoid(self.classifier(x)).squeeze(1)
+
+
+Network = MsptNetwork | BackboneNetwork
+
+
+def build_network(name: str) -> Network:
+    """Return the network of that name with random weights.
+
+    Raises:
+        ConfigError: if there is none.
+        MissingExtraError: if timm is needed and missing.
+    """
+    if name == OURS:
+        return MsptNetwork()
+    return BackboneNetwork(name.removeprefix("timm:"))

@@ -1,0 +1,100 @@
+"""Start weights: a file, a checkpoint or a repository of the Hugging Face hub.
+
+In:   a network with random weights and the run's `init`.
+Out:  the same network, its weights replaced; what was left random is returned in words.
+
+Names and shapes must be the network's. One exception: a classifier of another width (ImageNet's
+1000 classes) is left out, since its outputs mean something else.
+"""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from mspt.errors import ConfigError, MissingExtraError
+from mspt.training.checkpoint import load_tensors
+from mspt.training.networks import Network
+
+_HUB = "hub:"
+_HUB_FILE = "model.safetensors"
+_CLASSIFIER = "classifier."
+_COUNTER = "num_batches_tracked"  # batch-norm's; old files lack it, and it changes no score
+
+
+def load_start_weights(network: Network, init: str) -> str:
+    """Replace the network's weights by those that `init` names; return a remark, or "".
+
+    Args:
+        network: changed in place.
+        init: a .safetensors file, a checkpoint's folder, or hub:OWNER/REPO[@REVISION].
+
+    Raises:
+        ConfigError: if the weights cannot be had, or names or shapes differ, listing them.
+        ModelError: if the file is damaged.
+    """
+    found = load_tensors(_find_file(init))
+    wanted = network.state_dict()
+    remark = ""
+    if _classifier_differs(found, wanted):
+        found = {name: t for name, t in found.items() if not name.startswith(_CLASSIFIER)}
+        found |= {name: t for name, t in wanted.items() if name.startswith(_CLASSIFIER)}
+        remark = f"{init}: its classifier has other outputs; ours starts random"
+    _check_names_and_shapes(init, found, wanted)
+    network.load_state_dict({name: found.get(name, wanted[name]) for name in wanted})
+    return remark
+
+
+def _find_file(init: str) -> Path:
+    if init.startswith(_HUB):
+        return _fetch(init.removeprefix(_HUB))
+    path = Path(init)
+    if path.is_dir():
+        path /= "weights.safetensors"
+    if not path.is_file():
+        raise ConfigError(f"init {init!r}: there is no file {path}")
+    return path
+
+
+def _fetch(address: str) -> Path:
+    """Return the file of a hub repository, from the user's cache or over the network."""
+    repository, _, revision = address.partition("@")
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    except ImportError as error:
+        raise MissingExtraError.of("train", error) from error
+    try:
+        return Path(hf_hub_download(repository, _HUB_FILE, revision=revision or None))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"init 'hub:{address}': {_HUB_FILE} cannot be fetched ({reason}). Connect to the "
+            f"network once, or download the file elsewhere and set init to its path"
+        ) from error
+
+
+def _classifier_differs(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    name = f"{_CLASSIFIER}weight"
+    return name in found and name in wanted and found[name].shape != wanted[name].shape
+
+
+def _check_names_and_shapes(init: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    problems = {
+        "missing": [n for n in wanted if n not in found and not n.endswith(_COUNTER)],
+        "unexpected": [n for n in found if n not in wanted],
+        "of another shape": [
+            f"{n} {list(found[n].shape)} instead of {list(wanted[n].shape)}"
+            for n in found
+            if n in wanted and found[n].shape != wanted[n].shape
+        ],
+    }
+    said = [f"{len(names)} {what} ({_some(names)})" for what, names in problems.items() if names]
+    if said:
+        raise ConfigError(
+            f"init {init!r} is not of this network: {'; '.join(said)}. Name a file made for the "
+            "run's network"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

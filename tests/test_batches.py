@@ -1,0 +1,154 @@
+"""Training images: what scoring sees, drawn in a fixed order, moved and mirrored only."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import default_rng
+
+from mspt.errors import ConfigError
+from mspt.evaluation.manifest import read_manifest
+from mspt.image.crop import RGB
+from mspt.image.decode import read_rgb
+from mspt.image.preprocess import prepare_rgb
+from mspt.spec import square_spec
+from mspt.training import frames as frames_module
+from mspt.training.batches import BatchSource, Shard, augment
+from mspt.training.frames import Frames, build_frames, check_images
+from mspt.training.stages import StageConfig
+
+
+def test_frames_are_what_scoring_sees(manifest: Path, tmp_path: Path) -> None:
+    entries = read_manifest(manifest)
+    frames = build_frames(entries, square_spec(64), tmp_path / "cache")
+    assert frames.rgb.shape == (24, 64, 64, 3)
+    for index in (0, 23):
+        expected = prepare_rgb(read_rgb(entries[index].path), square_spec(64))
+        assert np.array_equal(frames.rgb[index], expected)
+    cached = next((tmp_path / "cache").iterdir())
+    before = cached.stat().st_mtime_ns
+    build_frames(entries, square_spec(64), tmp_path / "cache")
+    assert cached.stat().st_mtime_ns == before, "prepared frames must be found again"
+
+
+def test_broken_images_are_all_named_at_the_start(manifest: Path, tmp_path: Path) -> None:
+    entries, cache = read_manifest(manifest), tmp_path / "seen.txt"
+    check_images(entries, cache)
+    for name in ("5.png", "7.png"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"2 of 24 images cannot be used: .*5.png: the file is e"):
+        check_images(entries, cache)
+    (tmp_path / "5.png").unlink()
+    with pytest.raises(ConfigError, match=r"5.png: No such file or directory; is the manifest"):
+        check_images(entries, cache)
+
+
+def test_images_found_whole_are_not_read_again(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, cache = read_manifest(manifest), tmp_path / "seen.txt"
+    check_images(entries[:20], cache)
+    read: list[Path] = []
+    monkeypatch.setattr(frames_module, "read_rgb", read.append)
+    check_images(entries, cache)
+    assert sorted(read) == sorted(entry.path for entry in entries[20:])
+
+
+def test_an_image_that_breaks_later_is_named_not_replaced(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "5.png").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"5.png: the file is empty; repair the image"):
+        build_frames(read_manifest(manifest), square_spec(64), tmp_path / "cache")
+
+
+def test_a_full_disk_is_foreseen(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_module, "frames_bytes", lambda count, side_px: 10**18)
+    with pytest.raises(ConfigError, match=r"cache: prepared images need 1000000000.0 GB, but"):
+        build_frames(read_manifest(manifest), square_spec(64), tmp_path / "cache")
+
+
+def stage(**settings: object) -> StageConfig:
+    plain = {"short_side": 32, "sources": ["a", "b"], "steps": 100, "batch": 4, "peak_lr": 1e-3}
+    return StageConfig.model_validate(plain | settings)
+
+
+@pytest.fixture
+def frames(manifest: Path, tmp_path: Path) -> Frames:
+    """24 images; every third is of source b, the others of a."""
+    return build_frames(read_manifest(manifest), square_spec(32), tmp_path / "cache")
+
+
+def test_an_epoch_sees_every_image_once(frames: Frames) -> None:
+    source = BatchSource(frames, stage(), seed=0, number=1)
+    draws = [source.draw(step) for step in range(12)]
+    for epoch in (draws[:6], draws[6:]):
+        seen = torch.cat([batch.mos for batch in epoch]).tolist()
+        assert sorted(seen) == pytest.approx(sorted(frames.mos.tolist()))
+    assert draws[0].mos.tolist() != draws[6].mos.tolist()
+    assert torch.equal(source.draw(3).rgb, draws[3].rgb)
+    other = BatchSource(frames, stage(), seed=0, number=2).draw(0)
+    assert other.mos.tolist() != draws[0].mos.tolist()
+
+
+def test_a_batch_that_straddles_two_epochs_loses_nothing(frames: Frames) -> None:
+    source = BatchSource(frames, stage(batch=10), seed=0, number=1)
+    seen = torch.cat([source.draw(step).mos for step in range(12)]).tolist()
+    assert sorted(seen) == pytest.approx(sorted(5 * frames.mos.tolist()))
+
+
+def test_threads_draw_the_same_in_the_same_order(frames: Frames) -> None:
+    source = BatchSource(frames, stage(), seed=3, number=1)
+    streamed = list(source.stream(2, 9, workers=3))
+    assert [batch.step for batch in streamed] == list(range(2, 9))
+    assert all(torch.equal(batch.rgb, source.draw(batch.step).rgb) for batch in streamed)
+
+
+def test_processes_share_a_batch_out_and_change_nothing(frames: Frames) -> None:
+    whole = BatchSource(frames, stage(), seed=0, number=1).draw(5)
+    for rank in (0, 1):
+        shard = Shard(rank, 2)
+        part = BatchSource(frames, stage(), seed=0, number=1, shard=shard).draw(5)
+        assert torch.equal(part.rgb, whole.rgb[rank::2])
+        assert torch.equal(part.mos, whole.mos[rank::2])
+
+
+@pytest.mark.parametrize(("replay", "old"), [(0.0, 0), (0.25, 1), (0.5, 2)])
+def test_replay_is_the_share_of_earlier_sources(frames: Frames, replay: float, old: int) -> None:
+    of_b = {float(m) for m, e in zip(frames.mos, frames.entries, strict=True) if e.source == "b"}
+    source = BatchSource(frames, stage(replay=replay), {"b"}, seed=0, number=2)
+    for step in range(20):
+        drawn = source.draw(step).mos.tolist()
+        assert sum(mos in of_b for mos in drawn) == old
+
+
+def test_without_a_replay_share_images_come_as_often_as_they_are(frames: Frames) -> None:
+    source = BatchSource(frames, stage(), {"b"}, seed=0, number=2)
+    seen = torch.cat([source.draw(step).mos for step in range(6)]).tolist()
+    assert sorted(seen) == pytest.approx(sorted(frames.mos.tolist()))
+
+
+def test_augmentation_only_moves_and_mirrors(face: RGB) -> None:
+    """Away from the border, every result is the face or its mirror image, moved."""
+    reach, inner = 11, slice(20, 300)
+    found = set()
+    for seed in range(20):
+        moved = augment(face, default_rng(seed), shift=1 / 30, flip=True)[inner, inner]
+        matches = [
+            (mirrored, down, right)
+            for mirrored, source in enumerate((face, face[:, ::-1]))
+            for down in range(-reach, reach + 1)
+            for right in range(-reach, reach + 1)
+            if np.array_equal(source[20 + down, 20 + right : 300 + right], moved[0])
+            and np.array_equal(source[20 + down : 300 + down, 20 + right : 300 + right], moved)
+        ]
+        assert len(matches) == 1, f"seed {seed} is no shift of the face"
+        found.add(matches[0])
+    assert {mirrored for mirrored, _, _ in found} == {0, 1}
+    assert len(found) > 15
+
+
+def test_augmentation_can_be_switched_off(face: RGB) -> None:
+    for seed in range(5):
+        assert np.array_equal(augment(face, default_rng(seed), shift=0, flip=False), face)

@@ -1,0 +1,85 @@
+"""Checkpoints and the model files made of them."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from conftest import train_tiny
+
+from mspt.errors import ModelError
+from mspt.evaluation.manifest import read_manifest
+from mspt.inference.scorer import Scorer
+from mspt.spec import square_spec
+from mspt.training import export
+from mspt.training.checkpoint import latest_checkpoint, load_network, load_state
+from mspt.training.engine import score_frames
+from mspt.training.frames import build_frames
+from mspt.training.stages import RunConfig
+
+
+def test_training_learns_and_the_export_scores_alike(
+    run: RunConfig, manifest: Path, tmp_path: Path
+) -> None:
+    stage = run.stages[0].model_copy(update={"steps": 40, "peak_lr": 3e-3})
+    checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
+    rows = [json.loads(r) for r in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < 0.3, "noise this strong is learnt in forty steps"
+    assert latest_checkpoint(tmp_path / "out/checkpoints") == checkpoint
+    assert load_state(checkpoint).step == 40
+
+    entries = read_manifest(manifest)
+    release = export.Release(name="t", version="3", licence="MIT", reference_description="made up")
+    difference = export.export_model(checkpoint, tmp_path / "t.onnx", entries, release)
+    assert difference <= export.MAX_DIFFERENCE
+    assert b".py" not in (tmp_path / "t.onnx").read_bytes(), "a path of the exporting machine"
+    scorer = Scorer(tmp_path / "t.onnx")
+    assert scorer.info.label == "t@3"
+    assert scorer.info.spec == square_spec(32)
+    assert scorer.info.reference.description == "made up (24 images)"
+    assert scorer.info.training["stages"][0]["images_seen"] == 160
+    scores = [scorer.score(entry.path).score for entry in entries]
+    assert scorer.info.reference.quantiles[0] == pytest.approx(min(scores), abs=1e-5)
+    network = load_network(checkpoint)
+    frames = build_frames(entries, square_spec(32), tmp_path / "cache")
+    assert score_frames(network, frames) == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("difference", [2e-4, math.nan])
+def test_an_export_that_scores_differently_is_not_written(
+    difference: float,
+    run: RunConfig,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = run.stages[0].model_copy(update={"steps": 1, "warmup_steps": 0})
+    checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
+    monkeypatch.setattr(export, "_largest_difference", lambda *args: difference)
+    release = export.Release(name="t", version="3", licence="MIT", reference_description="")
+    with pytest.raises(ModelError, match="is not written: torch and onnxruntime differ by"):
+        export.export_model(checkpoint, tmp_path / "t.onnx", read_manifest(manifest), release)
+    assert not (tmp_path / "t.onnx").exists()
+
+
+def test_damaged_checkpoints_say_what_is_wrong(run: RunConfig, tmp_path: Path) -> None:
+    stage = run.stages[0].model_copy(update={"steps": 1, "warmup_steps": 0})
+    checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
+    with pytest.raises(ModelError, match=r"out is no checkpoint; they are called"):
+        load_state(tmp_path / "out")
+    (checkpoint / "weights.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(ModelError, match="weights.safetensors: cannot be read as safetensors"):
+        load_network(checkpoint)
+    state = (checkpoint / "state.json").read_text()
+    for text in ("{}", "[]", state.replace('"stage": 1', '"stage": 9')):
+        (checkpoint / "state.json").write_text(text)
+        with pytest.raises(ModelError, match="state.json: not a checkpoint's state"):
+            load_state(checkpoint)
+
+
+def test_checkpoints_are_ordered_by_number_not_by_name(tmp_path: Path) -> None:
+    for name in ("stage2-step000005", "stage10-step000001", "stage9-step1000000"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.json").touch()
+    assert latest_checkpoint(tmp_path).name == "stage10-step000001"

@@ -1,0 +1,54 @@
+"""The networks: ours is the paper's, timm's serve as peers, and losses say what they should."""
+
+import json
+
+import pytest
+import torch
+from conftest import ROOT
+
+from mspt.training.budget import measure_cost
+from mspt.training.losses import plcc_loss, quality_loss
+from mspt.training.network import MsptNetwork
+
+
+def test_names_and_shapes_are_timms() -> None:
+    pinned = json.loads((ROOT / "tests/golden/mobilenetv3_small_100.json").read_text())
+    ours = {name: list(tensor.shape) for name, tensor in MsptNetwork().state_dict().items()}
+    assert ours == pinned
+
+
+def test_the_cost_is_the_papers() -> None:
+    cost = measure_cost(MsptNetwork(), 640)
+    assert (cost.params, cost.gflops) == (1_518_881, 0.46874)
+    assert measure_cost(MsptNetwork(), 384).gflops == pytest.approx(0.169, abs=5e-4)
+
+
+def test_the_network_scores_between_0_and_1_and_starts_undecided() -> None:
+    torch.manual_seed(0)
+    scores = MsptNetwork().eval()(torch.rand(3, 3, 96, 96))
+    assert scores.shape == (3,)
+    assert ((scores > 0.3) & (scores < 0.7)).all()
+
+
+def test_plcc_loss_runs_from_0_to_1() -> None:
+    mos = torch.tensor([0.1, 0.4, 0.9])
+    assert plcc_loss(3 * mos - 7, mos).item() == pytest.approx(0, abs=1e-5)
+    assert plcc_loss(-mos, mos).item() == pytest.approx(1, abs=1e-5)
+    score = torch.full((3,), 0.5, requires_grad=True)
+    loss = plcc_loss(score, mos)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.5)
+    assert score.grad.isfinite().all()
+
+
+def test_losses_refuse_what_has_no_correlation() -> None:
+    with pytest.raises(ValueError, match=r"score \(1,\) and mos \(1,\) must both be \(N,\)"):
+        plcc_loss(torch.zeros(1), torch.zeros(1))
+    with pytest.raises(ValueError, match=r"score \(2,\) and mos \(3,\)"):
+        plcc_loss(torch.zeros(2), torch.zeros(3))
+
+
+def test_the_quality_loss_adds_what_its_weights_say() -> None:
+    score, mos = torch.tensor([0.5, 0.5, 0.9]), torch.tensor([0.5, 0.5, 0.5])
+    loss = quality_loss(score, mos, mse_weight=3, plcc_weight=0)
+    assert loss.item() == pytest.approx(3 * 0.16 / 3)

@@ -1,0 +1,332 @@
+"""Runs: stages carry over, a stopped run ends the same, and what cannot work is refused."""
+
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Raw, RunCli, change, raw_run, train_tiny
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mspt.errors import ConfigError
+from mspt.training import trainer
+from mspt.training.batches import BatchSource
+from mspt.training.checkpoint import load_tensors
+from mspt.training.engine import learning_rate
+from mspt.training.plan import describe_plan, make_plan
+from mspt.training.run_log import read_metrics
+from mspt.training.stages import RunConfig, parse_run
+
+
+def with_settings(run: RunConfig, number: int, **settings: object) -> RunConfig:
+    """Return a run whose stage `number` is changed."""
+    stages = list(run.stages)
+    stages[number - 1] = stages[number - 1].model_copy(update=settings)
+    return run.model_copy(update={"stages": tuple(stages)})
+
+
+def with_engine(run: RunConfig, **settings: object) -> RunConfig:
+    return run.model_copy(update={"engine": run.engine.model_copy(update=settings)})
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    """Compare two checkpoints bit for bit, optimiser included."""
+    for name in ("weights.safetensors", "training.safetensors"):
+        expected, found = load_tensors(first / name), load_tensors(second / name)
+        assert expected.keys() == found.keys()
+        for key in expected:
+            assert torch.equal(expected[key], found[key]), f"{name}: {key} differs"
+
+
+def test_the_learning_rate_warms_up_peaks_and_decays(run: RunConfig) -> None:
+    stage = run.stages[1].model_copy(update={"steps": 100, "warmup_steps": 10})
+    rates = [learning_rate(stage, step) for step in range(100)]
+    assert rates[0] == pytest.approx(stage.peak_lr / 10)
+    assert max(rates) == pytest.approx(stage.peak_lr)
+    assert rates[-1] < 0.02 * stage.peak_lr
+    assert rates.index(max(rates)) in (9, 10)
+
+
+def test_the_winners_schedule_falls_tenfold_twice(run: RunConfig) -> None:
+    settings = {"steps": 30, "warmup_steps": 0, "schedule": "thirds", "peak_lr": 1e-4}
+    stage = run.stages[0].model_copy(update=settings)
+    rates = [learning_rate(stage, step) for step in (0, 9, 10, 19, 20, 29)]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+
+
+def refuse(run: RunConfig, tmp_path: Path, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train_tiny(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_does_not_fit_the_stages_is_refused(manifest: Path, tmp_path: Path) -> None:
+    raw = raw_run(manifest)
+    for stage in raw["stages"]:
+        stage["sources"] = ["a", "z"]
+    refuse(parse_run(raw, "x"), tmp_path, r"stage 1: sources \['z'\] are not in the training")
+    raw = change(raw_run(manifest), "stages.1.batch", 64)
+    refuse(parse_run(raw, "x"), tmp_path, "stage 1: 12 train images of its sources, .* needs 64")
+    refuse(with_budget(manifest, "0.004G,5M"), tmp_path, "breaks the budget .*: 0.00573 GFLOPs > 0.004")
+    raw = change(raw_run(manifest), "stages.1.steps", None)
+    raw = change(raw, "stages.1.epochs", 0.5)
+    refuse(parse_run(raw, "x"), tmp_path, "0.5 epochs of 12 images are 2 steps, but warmup_steps 2")
+
+
+def with_budget(manifest: Path, budget: str) -> RunConfig:
+    return parse_run(change(raw_run(manifest), "budget", budget), "x")
+
+
+def test_sets_that_do_not_fit_each_other_are_refused(manifest: Path, tmp_path: Path) -> None:
+    text = manifest.read_text()
+    manifest.write_text(text.replace(",val,", ",test,"))
+    refuse(parse_run(raw_run(manifest), "x"), tmp_path, r"no image has the split 'val' \(there are")
+    manifest.write_text(text.replace(",val,", ",,"))
+    refuse(parse_run(raw_run(manifest), "x"), tmp_path, "6 rows name no split; add a column split")
+    manifest.write_text(text)
+    raw = raw_run(manifest)
+    raw["data"].append({"manifest": str(manifest)})
+    refuse(parse_run(raw, "x"), tmp_path, "24 images are listed twice, such as .*0.png")
+    manifest.write_text(text.replace("id9", "id0"))
+    refuse(parse_run(raw_run(manifest), "x"), tmp_path, "1 identities are in both .* 'id0'; split")
+    raw = change(raw_run(manifest), "data.1.mos_scale", [0, 0.5])
+    refuse_manifest = pytest.raises(
+        Exception, match=r"line 2: mos 1.0 lies outside the scale 0..0.5"
+    )
+    with refuse_manifest:
+        make_plan(parse_run(raw, "x"))
+
+
+def test_a_set_may_declare_what_its_rows_lack(manifest: Path, tmp_path: Path) -> None:
+    lines = manifest.read_text().splitlines()[1:]
+    rows = [line.split(",")[:2] for line in lines]
+    (tmp_path / "bare.csv").write_text("".join(f"{path},{1 + 4 * float(m)}\n" for path, m in rows))
+    raw = change(raw_run(tmp_path / "bare.csv"), "data.1.mos_scale", [1, 5])
+    for name, value in (("source", "mine"), ("val_share", 0.4)):
+        raw = change(raw, f"data.1.{name}", value)
+    for number in (1, 2):
+        raw = change(raw, f"stages.{number}.sources", ["mine"])
+    plan = make_plan(parse_run(raw, "x"))
+    assert len(plan.train) + len(plan.val) == 24
+    assert 4 <= len(plan.val) <= 16
+    assert {entry.source for entry in plan.train} == {"mine"}
+    assert max(entry.mos for entry in (*plan.train, *plan.val)) == 1
+
+
+def test_the_plan_tells_images_steps_cost_and_disk(run: RunConfig) -> None:
+    text = describe_plan(make_plan(run))
+    expected = r"stage 1: 32 px, 0.00\d+ GFLOPs, 12 images of a; 5 steps of 4 \(1.7 epochs\), about"
+    assert re.search(expected, text)
+    assert "stage 2: 64 px" in text
+    assert "in all: about" in text
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in each stage and between checkpoints, with all that a stage may carry over."""
+    monkeypatch.setattr(trainer, "_LOG_EVERY", 1)
+    run = with_engine(run, save_every=3)
+    run = with_settings(
+        run, 2, distill=1.0, l2sp=0.01, reestimate_bn=2, freeze_steps=2, replay=0.5, dropout=0.2
+    )
+    unbroken = train_tiny(run, tmp_path / "unbroken")
+    broken_out = tmp_path / "broken"
+    for stage, step in ((1, 4), (2, 4)):
+        with monkeypatch.context() as patch:
+            patch.setattr(BatchSource, "draw", stop_at(stage, step))
+            with pytest.raises(KeyboardInterrupt):
+                train_tiny(run, broken_out, resume=True)
+    resumed = train_tiny(run, broken_out, resume=True)
+    assert_same_weights(unbroken, resumed)
+    rows = [read_metrics(out / "metrics.jsonl") for out in (tmp_path / "unbroken", broken_out)]
+    places = [[(row["stage"], row["step"]) for row in log] for log in rows]
+    assert places[0] == places[1]
+    assert [row["val"] for row in rows[0] if "val" in row] == [
+        row["val"] for row in rows[1] if "val" in row
+    ]
+
+
+def stop_at(stage: int, step: int) -> Callable[..., Any]:
+    """Return a BatchSource.draw that behaves like Ctrl-C at a place."""
+    draw = BatchSource.draw
+
+    def stopping_draw(self: BatchSource, at: int) -> Any:
+        if (self._number, at) == (stage, step):
+            raise KeyboardInterrupt
+        return draw(self, at)
+
+    return stopping_draw
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
+    run: RunConfig, manifest: Path, tmp_path: Path
+) -> None:
+    """SIGKILL, from outside, in both stages; by the command that people type."""
+    settings = 'name = "t"\n[engine]\nsave_every = 2\n[[data]]\nmanifest = "manifest.csv"\n'
+    for side, sources in ((32, '["a"]'), (64, '["a", "b"]')):
+        settings += f"[[stages]]\nshort_side = {side}\nsources = {sources}\nsteps = 40\nbatch = 4\n"
+        settings += "peak_lr = 1e-3\nwarmup_steps = 2\n"
+    (tmp_path / "t.toml").write_text(settings)
+    command = [sys.executable, "-m", "mspt", "train", "t.toml", "--resume", "--out"]
+    subprocess.run([*command, "whole"], cwd=tmp_path, check=True, capture_output=True)
+    for stage in (1, 2):
+        process = subprocess.Popen([*command, "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        begun = f"killed/checkpoints/stage{stage}-step*"
+        wait_for(lambda begun=begun: any(tmp_path.glob(begun)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "killed/summary.md").exists(), "it was done before the kill"
+    subprocess.run([*command, "killed"], cwd=tmp_path, check=True, capture_output=True)
+    last = "checkpoints/stage2-step000040"
+    assert_same_weights(tmp_path / "whole" / last, tmp_path / "killed" / last)
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.005)
+
+
+def test_another_run_file_or_a_second_start_is_refused(run: RunConfig, tmp_path: Path) -> None:
+    train_tiny(run, tmp_path / "out")
+    with pytest.raises(ConfigError, match="already holds checkpoints; add --resume"):
+        train_tiny(run, tmp_path / "out")
+    other = run.model_copy(update={"seed": 5})
+    with pytest.raises(ConfigError, match="was trained by another run file"):
+        train_tiny(other, tmp_path / "out", resume=True)
+    train_tiny(with_engine(run, workers=2, device="cpu"), tmp_path / "out", resume=True)
+    text = run.data[0].manifest.read_text()
+    run.data[0].manifest.write_text(text.replace("1.0", "0.9", 1))
+    with pytest.raises(ConfigError, match="was trained on other images or labels"):
+        train_tiny(run, tmp_path / "out", resume=True)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_its_log_anew(
+    run: RunConfig, tmp_path: Path
+) -> None:
+    train_tiny(run, tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    rows = (tmp_path / "whole/metrics.jsonl").read_text()
+    (tmp_path / "killed/metrics.jsonl").write_text(rows.splitlines()[0] + "\n")
+    train_tiny(run, tmp_path / "killed", resume=True)
+    again = (tmp_path / "killed/metrics.jsonl").read_text()
+    assert len(again.splitlines()) == len(rows.splitlines())
+    assert not list((tmp_path / "killed").glob("frames-*")), "prepared frames are left behind"
+
+
+def test_a_run_leaves_summary_scores_and_tensorboard(run: RunConfig, tmp_path: Path) -> None:
+    train_tiny(run, tmp_path / "out")
+    summary = (tmp_path / "out/summary.md").read_text()
+    assert "| SRCC after stage | val set of stage 1 | val set of stage 2 |" in summary
+    assert "| end minus right after |" in summary
+    assert (tmp_path / "out/summary.png").read_bytes().startswith(b"\x89PNG")
+    events = EventAccumulator(str(tmp_path / "out/tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [5, 12]
+    assert {"lr", "train_srcc", "val/1/srcc", "val/2/plcc"} <= set(events.Tags()["scalars"])
+
+
+def test_shared_frames_are_kept(run: RunConfig, tmp_path: Path) -> None:
+    shared = with_engine(run, cache=tmp_path / "frames")
+    first = train_tiny(shared, tmp_path / "one")
+    kept = sorted(path.name for path in (tmp_path / "frames").iterdir())
+    assert len(kept) == 5, "train and val of two sizes, and the list of checked images"
+    second = train_tiny(shared, tmp_path / "two")
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == kept
+    assert_same_weights(first, second)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(run: RunConfig, tmp_path: Path) -> None:
+    broken = with_settings(run, 1, peak_lr=math.inf, warmup_steps=0)
+    with pytest.raises(ConfigError, match="the loss is nan; lower peak_lr"):
+        train_tiny(broken, tmp_path / "out")
+
+
+def test_freezing_moves_the_head_alone(run: RunConfig, tmp_path: Path) -> None:
+    one_stage = run.model_copy(update={"stages": run.stages[:1]})
+    frozen = train_tiny(with_settings(one_stage, 1, freeze_steps=4), tmp_path / "frozen")
+    moved = moved_parameters(frozen, steps=4)
+    assert all(not name.startswith(("conv_head.", "classifier.")) for name in moved["late"])
+    assert all(name.startswith(("conv_head.", "classifier.")) for name in moved["from_the_start"])
+    assert moved["from_the_start"]
+
+
+def moved_parameters(checkpoint: Path, steps: int) -> dict[str, list[str]]:
+    """Tell by AdamW's counters which parameters moved in all steps and which only after some."""
+    training = load_tensors(checkpoint / "training.safetensors")
+    prefix = "optimizer.step."
+    counts = {k.removeprefix(prefix): int(v) for k, v in training.items() if k.startswith(prefix)}
+    late = [name for name, count in counts.items() if count == 5 - steps]
+    return {"late": late, "from_the_start": [name for name in counts if name not in late]}
+
+
+@pytest.mark.parametrize("parts", [2])
+def test_accumulated_parts_give_the_mse_gradient_of_the_whole(
+    run: RunConfig, tmp_path: Path, parts: int
+) -> None:
+    """With batch-norm frozen out of the way by evaluation mode the two must agree closely."""
+    from mspt.training.batches import Batch
+    from mspt.training.engine import Engine
+
+    gradients = []
+    for accumulate in (1, parts):
+        changed = with_engine(run, accumulate=accumulate)
+        loss = run.loss.model_copy(update={"plcc": 0.0})
+        engine = Engine(changed.model_copy(update={"loss": loss}))
+        stage = run.stages[0].model_copy(update={"freeze_steps": 1})
+        engine.enter_stage(stage)
+        rgb = torch.arange(4 * 32 * 32 * 3).reshape(4, 32, 32, 3).remainder(251).to(torch.uint8)
+        engine.train_step(stage, 1, Batch(0, rgb, torch.linspace(0, 1, 4)))
+        gradients.append(engine.network.classifier.weight.grad.clone())
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-8)
+    assert gradients[0].abs().max() > 0
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(run: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="batch 4 cannot be split into 3 equal parts of at least"):
+        train_tiny(with_engine(run, accumulate=3), tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_bf16_and_two_processes_train_too(manifest: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """Two CPU processes (gloo) see one batch; with the MSE alone they follow the single run."""
+    text = run_file(manifest, loss="[loss]\nmse = 4.0\nplcc = 0.0\n")
+    (tmp_path / "t.toml").write_text(text)
+    (tmp_path / "bf16.toml").write_text(text.replace("[engine]", '[engine]\nprecision = "bf16"'))
+    assert run_cli("train", "t.toml", "--out", "one").returncode == 0
+    assert run_cli("train", "bf16.toml", "--out", "bf16").returncode == 0
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    done = subprocess.run(
+        [*launch, "-m", "mspt", "train", "t.toml", "--out", "two"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    losses = {
+        name: [r["loss"] for r in read_metrics(tmp_path / name / "metrics.jsonl") if "loss" in r]
+        for name in ("one", "two", "bf16")
+    }
+    assert losses["bf16"] == pytest.approx(losses["one"], rel=0.1)
+    assert losses["bf16"] != losses["one"]
+    assert losses["two"] == pytest.approx(losses["one"], rel=0.5), "half of each batch is seen here"
+    assert (
+        len(json.loads((tmp_path / "two/metrics.jsonl").read_text().splitlines()[-1])["val"]) == 2
+    )
+
+
+def run_file(manifest: Path, loss: str) -> str:
+    """Return raw_run as the text of a TOML."""
+    raw: Raw = raw_run(manifest)
+    text = f'name = "tiny"\n{loss}[engine]\ndevice = "cpu"\n[[data]]\nmanifest = "{manifest}"\n'
+    for stage in raw["stages"]:
+        text += "[[stages]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in stage.items())
+    return text
