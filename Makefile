@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light setup clean
+.PHONY: demo test check golden smoke first-light ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -28,7 +28,7 @@ golden: $(VENV)/dev.stamp  ## renew the pinned scores; review the diff, then not
 	$(BIN)/python tests/golden/renew.py
 
 smoke: $(VENV)/dev.stamp  ## the whole training path on drawn faces, about a minute
-	$(BIN)/python runs/draw_smoke_faces.py data/smoke
+	$(BIN)/python examples/draw_faces.py data/smoke
 	$(BIN)/mspt synthesize data/smoke/photos.csv data/smoke/set --frame 256 --min-side 256
 	rm -rf out/smoke
 	$(BIN)/mspt train runs/smoke.toml
@@ -46,6 +46,14 @@ first-light: $(VENV)/dev.stamp  ## make the embedded model again: 20 minutes of 
 	$(BIN)/mspt export out/first-light/checkpoints/stage3-step001400 out/first-light/base.onnx \
 		--reference data/first-light-val/manifest.csv --reference-name "first-light val" --licence Apache-2.0
 	$(BIN)/mspt evaluate data/first-light-val/manifest.csv --model out/first-light/base.onnx
+
+ABLATION_WHERE := --where set=pristine --where usage=permissive
+ablation: $(VENV)/dev.stamp  ## does progressive training pay? 21 runs of equal cost, docs/ablation.md
+	$(BIN)/mspt synthesize $(FACES) data/ablation/train $(ABLATION_WHERE) --where split=train --single 4 --second-order 2 --capture 2
+	$(BIN)/mspt synthesize $(FACES) data/ablation/val $(ABLATION_WHERE) --where split=val --single 12 --second-order 4 --capture 4
+	test -f data/ablation/outside/manifest.csv || \
+		$(BIN)/python benchmarks/outside_set.py $(FACES) data/ablation/outside $(ABLATION_WHERE) --where split=val
+	$(BIN)/python benchmarks/ablation.py
 
 setup: $(VENV)/dev.stamp
 

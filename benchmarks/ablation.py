@@ -6,7 +6,7 @@
 Trains every runs/ablation/*.toml with the seeds 0, 1 and 2, each run in a process of its own with
 one thread; a stopped ablation goes on where it was. The final networks are scored on the val
 images (the training's kinds of degradation) and on an outside set (benchmarks/outside_set.py:
-other code, other parameters). Writes docs/ablation.md and docs/ablation.json.
+other code, other parameters). Writes the tables of docs/ablation.md, and docs/ablation.json.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -182,9 +183,9 @@ def resample(arm: Ensemble, other: Ensemble, metric: Metric) -> tuple[list[float
     return values, leads
 
 
-def measure(arms: Sequence[Arm]) -> list[dict[str, object]]:
+def measure(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     """Return a row per arm and set: SRCC and PLCC with intervals, and the lead over MSPT."""
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for which in ("val", "outside"):
         reference = read_ensemble(REFERENCE, which)
         for arm in arms:
@@ -192,7 +193,7 @@ def measure(arms: Sequence[Arm]) -> list[dict[str, object]]:
             if found is None or reference is None:
                 print(f"{arm.name} on {which}: not all seeds are done")
                 continue
-            row: dict[str, object] = {"arm": arm.name, "set": which, "images": len(found.mos)}
+            row: dict[str, Any] = {"arm": arm.name, "set": which, "images": len(found.mos)}
             everything = np.arange(len(found.mos))
             for name, metric in (("srcc", srcc), ("plcc", plcc)):
                 values, leads = resample(found, reference, metric)
@@ -210,6 +211,70 @@ def measure(arms: Sequence[Arm]) -> list[dict[str, object]]:
     return rows
 
 
+def table(rows: Sequence[dict[str, Any]], arms: Sequence[Arm], which: str) -> list[str]:
+    """Return the table of one set of images."""
+    lines = [
+        f"| arm | images seen | SRCC | lead over {REFERENCE} | PLCC | lead over {REFERENCE} |",
+        "|---|---|---|---|---|---|",
+    ]
+    by_arm = {row["arm"]: row for row in rows if row["set"] == which}
+    for arm in arms:
+        if arm.name in by_arm:
+            cells = [arm.name, f"{arm.images:,}"]
+            for metric in ("srcc", "plcc"):
+                found = by_arm[arm.name][metric]
+                low, high = found["interval"]
+                cells.append(f"{found['mean']:.3f} [{low:.3f}, {high:.3f}]")
+                low, high = found["lead_interval"]
+                lead = f"{found['lead']:+.3f} [{low:+.3f}, {high:+.3f}]"
+                cells.append("-" if arm.name == REFERENCE else lead)
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def forgetting_table(arms: Sequence[Arm]) -> list[str]:
+    """Return how the staged arms ended on each stage's val set, against right after it."""
+    lines = [
+        "| arm | val set of stage 1: right after | at the end | val set of stage 2: right after "
+        "| at the end |",
+        "|---|---|---|---|---|",
+    ]
+    for arm in arms:
+        matrices = [agreement_after_stages(out_dir(arm.name, seed)) for seed in SEEDS]
+        if not all(len(matrix) == 3 for matrix in matrices):
+            continue
+        mean = np.mean(matrices, axis=0)
+        cells = [arm.name] + [f"{mean[after, k]:.3f}" for k in (0, 1) for after in (k, -1)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def agreement_after_stages(out: Path) -> list[list[float]]:
+    """Return the SRCC on each stage's val set (columns) after each stage (rows)."""
+    path = out / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [[part["srcc"] for part in row["val"].values()] for row in rows if "val" in row]
+
+
+def write_page(rows: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> None:
+    """Put the tables between the markers of docs/ablation.md; its words are written by people."""
+    page = ROOT / "docs/ablation.md"
+    text = page.read_text(encoding="utf-8")
+    parts = {
+        "arms": [f"| {arm.name} | {arm.title} | {arm.images:,} | {arm.cost:.0f} |" for arm in arms],
+        "val": table(rows, arms, "val"),
+        "outside": table(rows, arms, "outside"),
+        "forgetting": forgetting_table(arms),
+    }
+    header = ["| arm | | images seen | GFLOPs x images |", "|---|---|---|---|"]
+    parts["arms"] = header + parts["arms"]
+    for name, lines in parts.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        head, _, rest = text.partition(begin)
+        text = "\n".join([head + begin, *lines, end]) + rest.partition(end)[2]
+    page.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Train what is missing and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -225,7 +290,9 @@ def main() -> None:
     if not options.table_only:
         train_all(arms, options.processes)
     rows = measure(arms)
-    (ROOT / "docs/ablation.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(rows, indent=1) + "\n"
+    (ROOT / "docs/ablation.json").write_text(text, encoding="utf-8")
+    write_page(rows, arms)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import mspt
 
 @pytest.mark.slow
 def test_drawn_faces_become_a_model(run_cli: RunCli, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "runs", tmp_path / "runs")
-    script = [sys.executable, "runs/draw_smoke_faces.py", "data/smoke"]
+    for folder in ("runs", "examples"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    script = [sys.executable, "examples/draw_faces.py", "data/smoke"]
     subprocess.run(script, cwd=tmp_path, check=True)
 
     def run(*args: str) -> str:

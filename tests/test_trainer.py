@@ -75,7 +75,9 @@ def test_data_that_does_not_fit_the_stages_is_refused(manifest: Path, tmp_path: 
     refuse(parse_run(raw, "x"), tmp_path, r"stage 1: sources \['z'\] are not in the training")
     raw = change(raw_run(manifest), "stages.1.batch", 64)
     refuse(parse_run(raw, "x"), tmp_path, "stage 1: 12 train images of its sources, .* needs 64")
-    refuse(with_budget(manifest, "0.004G,5M"), tmp_path, "breaks the budget .*: 0.00573 GFLOPs > 0.004")
+    refuse(
+        with_budget(manifest, "0.004G,5M"), tmp_path, "breaks the budget .*: 0.00573 GFLOPs > 0.004"
+    )
     raw = change(raw_run(manifest), "stages.1.steps", None)
     raw = change(raw, "stages.1.epochs", 0.5)
     refuse(parse_run(raw, "x"), tmp_path, "0.5 epochs of 12 images are 2 steps, but warmup_steps 2")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mspt.results import QualityScore
 
 _MODEL_HELP = "Embedded model's name, or an .onnx file."
+_SCALE_HELP = "WORST,BEST of the labels as written."
 
 
 class _Group(click.Group):
@@ -138,15 +139,16 @@ def _with_progress(
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--model", default="base", show_default=True, help=_MODEL_HELP)
 @click.option("--split", help="Only rows of this split.")
+@click.option("--mos-scale", default="0,1", show_default=True, help=_SCALE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(manifest: Path, model: str, split: str | None, as_json: bool) -> None:
+def evaluate(manifest: Path, model: str, split: str | None, mos_scale: str, as_json: bool) -> None:
     """Compare scores with the mos of a manifest: SRCC, PLCC, KRCC, RMSE with 95 % intervals."""
     from mspt.evaluation import report
     from mspt.evaluation.evaluate import evaluate as evaluate_entries
     from mspt.evaluation.manifest import read_manifest, select_entries
     from mspt.inference.scorer import Scorer
 
-    listed = read_manifest(manifest)
+    listed = read_manifest(manifest, mos_scale=_read_scale(mos_scale))
     entries = select_entries(listed, split=split)
     if not entries:
         known = ", ".join(sorted({entry.split for entry in listed}))
@@ -243,6 +245,8 @@ def _read_conditions(where: Iterable[str]) -> dict[str, str]:
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, train nothing.")
 def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None:
     """Train the network in stages, as a run file says."""
+    from mspt.apps.runs import default_folder
+
     with _extra("train"):
         from mspt.training.plan import describe_plan, make_plan
         from mspt.training.stages import load_run
@@ -252,8 +256,79 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
         if dry_run:
             click.echo(describe_plan(make_plan(run)))
             return
-        checkpoint = train_run(run, out or Path("out") / run.name, resume=resume, log=_log)
+        checkpoint = train_run(run, out or default_folder(run.name), resume=resume, log=_log)
     click.echo(checkpoint)
+
+
+@main.command()
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(run_a: Path, run_b: Path, as_json: bool) -> None:
+    """Tell which of two runs agrees better with mos on the same val images, and how sure that is.
+
+    RUN_A and RUN_B: a run's folder (out/NAME; its last stage counts), its run file, or the
+    scores of one stage (out/NAME/scores/stageK.csv).
+    """
+    from mspt.apps.runs import find_scores
+    from mspt.evaluation.paired import compare_scores
+    from mspt.evaluation.report import comparison_to_text, to_json
+    from mspt.evaluation.scored import read_scored
+
+    paths = [find_scores(run) for run in (run_a, run_b)]
+    comparison = compare_scores(*map(read_scored, paths))
+    click.echo(to_json(comparison) if as_json else comparison_to_text(comparison, *map(str, paths)))
+
+
+@main.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--model", "models", multiple=True, default=("base",), help=_MODEL_HELP)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The manifest to write.",
+)
+@click.option("--mos-scale", default="0,1", show_default=True, help=_SCALE_HELP)
+def label(manifest: Path, models: tuple[str, ...], output: Path, mos_scale: str) -> None:
+    """Give pseudo-labels to the images of MANIFEST that have no mos; --model may be repeated.
+
+    Where at least ten images have a mos, scores are brought to its scale by a 4-parameter
+    logistic. The labels of several models are averaged.
+    """
+    from mspt.apps.outputs import printable_path
+    from mspt.evaluation.label import label_entries
+    from mspt.evaluation.manifest import read_manifest, write_manifest
+    from mspt.inference.scorer import Scorer
+
+    scale = _read_scale(mos_scale)
+    entries = read_manifest(manifest, mos_scale=scale, partly_labelled=True)
+    labelling = label_entries(entries, [Scorer(model) for model in models])
+    write_manifest(output, labelling.entries)
+    for entry, reason in labelling.failed:
+        click.echo(f"left out: {printable_path(str(entry.path))}: {reason}", err=True)
+    made = len(labelling.entries) - labelling.labelled
+    click.echo(
+        f"{made} of {len(labelling.entries)} images labelled by {', '.join(models)}: {output}"
+    )
+    if labelling.labelled:
+        click.echo(
+            f"on the {labelling.labelled} images with a mos, which the logistic was fitted on: "
+            f"SRCC {labelling.srcc:.4f}, PLCC {labelling.plcc:.4f}"
+        )
+    else:
+        click.echo("no image has a mos: the labels are on the models' own scale")
+
+
+def _read_scale(text: str) -> tuple[float, float]:
+    try:
+        worst, best = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--mos-scale {text!r} is not of the form WORST,BEST") from error
+    if worst == best:
+        raise ConfigError(f"--mos-scale {text!r}: worst and best are the same")
+    return worst, best
 
 
 @main.command()

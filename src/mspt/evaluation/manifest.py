@@ -6,6 +6,7 @@ extension may be missing) and the header `Image,raw_score,mapped_score`.
 """
 
 import csv
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,11 @@ class Entry:
 
 
 def read_manifest(
-    path: Path, *, images: Path | None = None, mos_scale: tuple[float, float] = (0, 1)
+    path: Path,
+    *,
+    images: Path | None = None,
+    mos_scale: tuple[float, float] = (0, 1),
+    partly_labelled: bool = False,
 ) -> list[Entry]:
     """Read a manifest in any of the known forms.
 
@@ -45,6 +50,7 @@ def read_manifest(
         path: the manifest.
         images: folder that its names are relative to; default: the manifest's own.
         mos_scale: (worst, best) of the labels as written; they come out mapped to 0..1.
+        partly_labelled: let `mos` be empty, or the column missing; such entries have NaN.
 
     Raises:
         ManifestError: naming the file, the line and the remedy; also if it lists no image.
@@ -59,7 +65,7 @@ def read_manifest(
     if not rows_with_lines:
         raise ManifestError(f"{path}: is empty; expected the header path,mos")
     names = rows_with_lines[0][1]
-    form = _Form(path, images or path.parent, mos_scale)
+    form = _Form(path, images or path.parent, mos_scale, partly_labelled)
     read_row, has_header = _row_reader(form, names)
     entries = [read_row(line, row) for line, row in rows_with_lines[int(has_header) :]]
     if not entries:
@@ -103,6 +109,7 @@ class _Form:
     path: Path
     images: Path
     mos_scale: tuple[float, float]  # worst, best
+    partly_labelled: bool
 
     def read_number(self, line: int, column: str, text: str) -> float:
         try:
@@ -114,6 +121,8 @@ class _Form:
 
     def read_mos(self, line: int, text: str) -> float:
         """Return a label on the scale 0..1."""
+        if not text and self.partly_labelled:
+            return math.nan
         raw = self.read_number(line, "mos", text)
         worst, best = self.mos_scale
         mos = (raw - worst) / (best - worst)
@@ -129,7 +138,7 @@ def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
     """Return how to read a row of this file, and whether its first row is a header."""
     if first_row[:3] == ["Image", "raw_score", "mapped_score"]:
         return _pair_reader(form, name_column=0, mos_column=2), True
-    if "path" in first_row and "mos" in first_row:
+    if "path" in first_row and ("mos" in first_row or form.partly_labelled):
         return _named_reader(form, first_row), True
     if len(first_row) == 2 and _is_number(first_row[1]):
         return _pair_reader(form, name_column=0, mos_column=1), False
@@ -149,7 +158,7 @@ def _named_reader(form: _Form, names: list[str]) -> RowReader:
         severity = fields.get("severity", "")
         return Entry(
             path=form.images / fields["path"],
-            mos=form.read_mos(line, fields["mos"]),
+            mos=form.read_mos(line, fields.get("mos", "")),
             source=fields.get("source", ""),
             split=fields.get("split", ""),
             identity=fields.get("identity", ""),

@@ -88,23 +88,3 @@ def _check_same_images(first: ScoredSet, second: ScoredSet) -> None:
             f"{len(theirs)}); only one has {alone[0][0]} with mos {alone[0][1]:g}. Score both on "
             "one set first"
         )
-
-
-def to_text(comparison: Comparison, first: str, second: str) -> str:
-    """Return a comparison as a table."""
-    lines = [
-        f"{comparison.images} images of {comparison.identities} identities; 95 % intervals by "
-        "paired bootstrap over identities",
-        f"first   {first}",
-        f"second  {second}",
-        "",
-        "       first   second  second - first",
-    ]
-    for name, found in (("SRCC", comparison.srcc), ("PLCC", comparison.plcc)):
-        gain = found.gain
-        verdict = "a difference" if found.is_sure else "no difference shown"
-        lines.append(
-            f"{name}  {found.first:7.4f}  {found.second:7.4f}  {gain.value:+.4f} "
-            f"[{gain.low:+.4f}, {gain.high:+.4f}]  {verdict}"
-        )
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""An Evaluation as text for people or as JSON for programs."""
+"""An Evaluation or a Comparison as text for people or as JSON for programs."""
 
 import json
 import math
@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from mspt.evaluation.evaluate import Agreement, Estimate, Evaluation, Order
+from mspt.evaluation.paired import Comparison
 
 
-def to_json(evaluation: Evaluation) -> str:
-    """Return the evaluation as JSON; undefined numbers (a constant side) are null."""
-    return json.dumps(_without_nan(asdict(evaluation)), indent=2)
+def to_json(found: Evaluation | Comparison) -> str:
+    """Return figures as JSON; undefined numbers (a constant side) are null."""
+    return json.dumps(_without_nan(asdict(found)), indent=2)
 
 
 def _without_nan(value: Any) -> Any:  # noqa: ANN401 - walks plain data of any shape
@@ -67,3 +68,23 @@ def _interval(estimate: Estimate) -> str:
     if math.isnan(estimate.low):
         return f"{estimate.value:6.4f} [too few identities]"
     return f"{estimate.value:6.4f} [{estimate.low:7.4f}, {estimate.high:7.4f}]"
+
+
+def comparison_to_text(comparison: Comparison, first: str, second: str) -> str:
+    """Return a comparison as a table."""
+    lines = [
+        f"{comparison.images} images of {comparison.identities} identities; 95 % intervals by "
+        "paired bootstrap over identities",
+        f"first   {first}",
+        f"second  {second}",
+        "",
+        "       first   second  second - first",
+    ]
+    for name, found in (("SRCC", comparison.srcc), ("PLCC", comparison.plcc)):
+        gain = found.gain
+        verdict = "a difference" if found.is_sure else "no difference shown"
+        lines.append(
+            f"{name}  {found.first:7.4f}  {found.second:7.4f}  {gain.value:+.4f} "
+            f"[{gain.low:+.4f}, {gain.high:+.4f}]  {verdict}"
+        )
+    return "\n".join(lines)

@@ -127,18 +127,11 @@ def augment(rgb: RGB, rng: Generator, *, shift: float, flip: bool) -> RGB:
     """Move a square frame by up to `shift` of its side, borders mirrored; mirror half of them."""
     side = rgb.shape[0]
     reach = round(side * shift)
-    down, right = rng.integers(-reach, reach + 1, size=2)
-    columns = _mirrored_range(side, right)
-    if flip and rng.random() < 0.5:
-        columns = columns[::-1]
-    shifted: RGB = rgb[_mirrored_range(side, down)][:, columns]
-    return shifted
-
-
-def _mirrored_range(side: int, shift: int) -> Indices:
-    """Return the indices shift..shift+side, reflected at the borders of 0..side-1."""
-    indices = np.abs(np.arange(side) + shift)
-    return np.where(indices >= side, 2 * side - 2 - indices, indices)
+    down, right = rng.integers(0, 2 * reach + 1, size=2)
+    mirrored = flip and rng.random() < 0.5
+    wide = np.pad(rgb, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    moved: RGB = wide[down : down + side, right : right + side]
+    return np.ascontiguousarray(moved[:, ::-1] if mirrored else moved)
 
 
 def to_pixels(rgb: Tensor) -> Tensor:

@@ -1,0 +1,98 @@
+"""Start weights: from files and the hub, names and shapes checked, both sides listed."""
+
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from conftest import train_tiny
+from safetensors.torch import save_file
+
+from mspt.errors import ConfigError, ModelError
+from mspt.training.checkpoint import load_network
+from mspt.training.network import MsptNetwork
+from mspt.training.stages import RunConfig
+from mspt.training.start_weights import load_start_weights
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A file as timm publishes: an ImageNet classifier, and no counters of batch-norm."""
+    torch.manual_seed(1)
+    state = MsptNetwork().state_dict()
+    state = {k: v.contiguous() for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    state |= {"classifier.weight": torch.zeros(1000, 1024), "classifier.bias": torch.zeros(1000)}
+    save_file(state, tmp_path / "imagenet.safetensors")
+    return tmp_path / "imagenet.safetensors"
+
+
+def test_imagenets_classifier_is_left_out(published: Path) -> None:
+    torch.manual_seed(2)
+    network = MsptNetwork()
+    classifier = network.classifier.weight.clone()
+    remark = load_start_weights(network, str(published))
+    torch.manual_seed(1)
+    assert torch.equal(network.conv_stem.weight, MsptNetwork().conv_stem.weight)
+    assert torch.equal(network.classifier.weight, classifier)
+    assert remark.endswith("its classifier has other outputs; ours starts random")
+
+
+def test_a_checkpoint_starts_another_run(run: RunConfig, tmp_path: Path) -> None:
+    checkpoint = train_tiny(run, tmp_path / "first")
+    network = MsptNetwork()
+    assert load_start_weights(network, str(checkpoint)) == ""
+    expected = load_network(checkpoint).state_dict()
+    assert all(torch.equal(network.state_dict()[name], expected[name]) for name in expected)
+    stage = run.stages[0].model_copy(update={"l2sp": 100.0})
+    pulled = run.model_copy(update={"init": str(checkpoint), "stages": (stage,)})
+    near = load_network(train_tiny(pulled, tmp_path / "near"))
+    free = pulled.model_copy(update={"stages": (run.stages[0],)})
+    far = load_network(train_tiny(free, tmp_path / "far"))
+    distances = [
+        sum(((p - expected[n]) ** 2).sum().item() for n, p in network.named_parameters())
+        for network in (near, far)
+    ]
+    assert distances[0] < distances[1], "L2-SP keeps the weights near their start"
+
+
+def test_other_weights_are_refused_and_both_sides_listed(published: Path, tmp_path: Path) -> None:
+    state = MsptNetwork().state_dict()
+    state = {name: tensor.contiguous() for name, tensor in state.items()}
+    del state["conv_stem.weight"]
+    state |= {"stem.weight": torch.zeros(1), "bn1.bias": torch.zeros(7)}
+    save_file(state, tmp_path / "other.safetensors")
+    message = (
+        r"is not of this network: 1 missing \(conv_stem.weight\); 1 unexpected \(stem.weight\); "
+        r"1 of another shape \(bn1.bias \[7\] instead of \[16\]\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        load_start_weights(MsptNetwork(), str(tmp_path / "other.safetensors"))
+    with pytest.raises(ConfigError, match=r"there is no file .*none.safetensors"):
+        load_start_weights(MsptNetwork(), str(tmp_path / "none.safetensors"))
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(ModelError, match="cannot be read as safetensors"):
+        load_start_weights(MsptNetwork(), str(tmp_path / "junk.safetensors"))
+
+
+def test_the_hub_is_asked_for_the_file_and_revision(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(repository: str, file: str, revision: str | None) -> str:
+        asked.append((repository, file, revision))
+        return str(published)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    load_start_weights(MsptNetwork(), "hub:timm/mobilenetv3_small_100.lamb_in1k@abc")
+    assert asked == [("timm/mobilenetv3_small_100.lamb_in1k", "model.safetensors", "abc")]
+
+
+def test_offline_the_hub_gives_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        ConfigError, match=r"init 'hub:timm/x': model.safetensors cannot be fetched"
+    ):
+        load_start_weights(MsptNetwork(), "hub:timm/x")
+    with pytest.raises(ConfigError, match=r"or download the file elsewhere and set init to its"):
+        load_start_weights(MsptNetwork(), "hub:not a repository")
