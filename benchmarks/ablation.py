@@ -22,9 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from mspt.evaluation.evaluate import Indices
 from mspt.evaluation.manifest import read_manifest
 from mspt.evaluation.metrics import Vector, plcc, srcc
-from mspt.evaluation.scored import ScoredSet, read_scored, write_scored
+from mspt.evaluation.paired import check_same_images
+from mspt.evaluation.scored import ScoredSet, last_scores_path, read_scored, write_scored
+from mspt.parallel import usable_cores
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs/ablation"
@@ -91,7 +94,8 @@ def score_outside(out: Path) -> None:
     from mspt.training.frames import build_frames
 
     checkpoint = latest_checkpoint(out / "checkpoints")
-    assert checkpoint, f"{out} holds no checkpoint"
+    if checkpoint is None:
+        sys.exit(f"{out} holds no checkpoint; train it first")
     entries = read_manifest(OUTSIDE)
     frames = build_frames(entries, load_state(checkpoint).spec, OUT / "frames")
     scored = ScoredSet(entries, score_frames(load_network(checkpoint), frames))
@@ -99,21 +103,23 @@ def score_outside(out: Path) -> None:
 
 
 def train_all(arms: Sequence[Arm], processes: int) -> None:
-    """Train every arm with every seed, some at a time, seed by seed."""
+    """Train every arm with every seed, some at a time, seed by seed; stop if one fails."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
-    def run(job: tuple[int, str]) -> None:
+    def run(job: tuple[int, str]) -> bool:
         seed, name = job
         OUT.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, __file__, "--one", name, str(seed)]
         with (OUT / f"{name}-seed{seed}.log").open("a") as log:
             done = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
-        print(
-            f"{name} seed {seed}: {'done' if done.returncode == 0 else f'failed, see {log.name}'}"
-        )
+        good = done.returncode == 0
+        print(f"{name} seed {seed}: {'done' if good else f'failed, see {log.name}'}", flush=True)
+        return good
 
     with ThreadPoolExecutor(processes) as pool:
-        list(pool.map(run, [(seed, arm.name) for seed in SEEDS for arm in arms]))
+        done = list(pool.map(run, [(seed, arm.name) for seed in SEEDS for arm in arms]))
+    if not all(done):
+        sys.exit("some runs failed; no table is written")
 
 
 def check_costs(arms: Sequence[Arm]) -> None:
@@ -132,30 +138,28 @@ class Ensemble:
     """One arm's scores of one set with all seeds: (seeds, N)."""
 
     def __init__(self, scored: Sequence[ScoredSet]) -> None:
+        for one in scored:
+            check_same_images(scored[0], one)
+        self.scored = scored[0]
         self.mos = scored[0].mos
         self.groups = [entry.group for entry in scored[0].entries]
         self.scores = np.stack([one.score for one in scored])
 
-    def mean(self, metric: Metric, part: Vector, seeds: Sequence[int]) -> float:
+    def mean(self, metric: Metric, part: Indices, seeds: Sequence[int]) -> float:
         """Return the mean over seeds of a metric on some images."""
         return float(np.mean([metric(self.scores[s][part], self.mos[part]) for s in seeds]))
 
 
-def read_ensemble(arm: str, which: str) -> Ensemble | None:
-    """Return an arm's scores of `val` or `outside`, or None if a seed is missing."""
+def read_ensemble(arm: str, which: str) -> Ensemble:
+    """Return an arm's scores of `val` or `outside` with all seeds."""
     found = []
     for seed in SEEDS:
         out = out_dir(arm, seed)
-        scores = out / "outside.csv" if which == "outside" else last_scores(out)
-        if not (out / "summary.md").exists() or not scores.exists():
-            return None
+        scores = out / "outside.csv" if which == "outside" else last_scores_path(out)
+        if not (out / "summary.md").exists() or scores is None or not scores.exists():
+            sys.exit(f"{out.name} is not done on {which}; no table is written")
         found.append(read_scored(scores))
     return Ensemble(found)
-
-
-def last_scores(out: Path) -> Path:
-    """Return the val scores after a run's last stage."""
-    return max((out / "scores").glob("stage*.csv"), default=out / "none")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -169,6 +173,7 @@ def resample(arm: Ensemble, other: Ensemble, metric: Metric) -> tuple[list[float
 
     Identities are drawn once for both (paired); seeds are drawn for each arm on its own.
     """
+    check_same_images(arm.scored, other.scored)
     names = {name: i for i, name in enumerate(dict.fromkeys(arm.groups))}
     owner = np.array([names[group] for group in arm.groups])
     members = [np.flatnonzero(owner == i) for i in range(len(names))]
@@ -190,9 +195,6 @@ def measure(arms: Sequence[Arm]) -> list[dict[str, Any]]:
         reference = read_ensemble(REFERENCE, which)
         for arm in arms:
             found = read_ensemble(arm.name, which)
-            if found is None or reference is None:
-                print(f"{arm.name} on {which}: not all seeds are done")
-                continue
             row: dict[str, Any] = {"arm": arm.name, "set": which, "images": len(found.mos)}
             everything = np.arange(len(found.mos))
             for name, metric in (("srcc", srcc), ("plcc", plcc)):
@@ -202,11 +204,10 @@ def measure(arms: Sequence[Arm]) -> list[dict[str, Any]]:
                     "mean": float(np.mean(per_seed)),
                     "per_seed": per_seed,
                     "interval": interval(values),
-                    "lead": float(
-                        np.mean(per_seed) - reference.mean(metric, everything, list(SEEDS))
-                    ),
-                    "lead_interval": interval(leads),
                 }
+                if arm.name != REFERENCE:
+                    lead = np.mean(per_seed) - reference.mean(metric, everything, SEEDS)
+                    row[name] |= {"lead": float(lead), "lead_interval": interval(leads)}
             rows.append(row)
     return rows
 
@@ -225,9 +226,10 @@ def table(rows: Sequence[dict[str, Any]], arms: Sequence[Arm], which: str) -> li
                 found = by_arm[arm.name][metric]
                 low, high = found["interval"]
                 cells.append(f"{found['mean']:.3f} [{low:.3f}, {high:.3f}]")
-                low, high = found["lead_interval"]
-                lead = f"{found['lead']:+.3f} [{low:+.3f}, {high:+.3f}]"
-                cells.append("-" if arm.name == REFERENCE else lead)
+                cells.append("-")
+                if "lead" in found:
+                    low, high = found["lead_interval"]
+                    cells[-1] = f"{found['lead']:+.3f} [{low:+.3f}, {high:+.3f}]"
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -278,7 +280,7 @@ def write_page(rows: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> None:
 def main() -> None:
     """Train what is missing and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--processes", type=int, default=usable_cores())
     parser.add_argument("--table-only", action="store_true", help="train nothing")
     parser.add_argument("--one", nargs=2, metavar=("ARM", "SEED"), help="train a single run")
     options = parser.parse_args()

@@ -91,13 +91,17 @@ def measure(side: int, seconds: float, folder: Path) -> None:
     stage, engine = run.stages[0], Engine(run)
     engine.enter_stage(stage)
     source = BatchSource(make_frames(side, folder), stage, seed=0, number=1)
-    drawn = source.stream(0, 10**6, workers=max(1, usable_cores() // 2))
-    ready = itertools.repeat(source.draw(0))
+    ready = partial(itertools.repeat, source.draw(0))
+    # A new stream per round: nothing is drawn ahead while the others are timed.
+    drawn = partial(source.stream, 0, 10**6, workers=max(1, usable_cores() // 2))
     ours = partial(train_step, engine, stage)
     kinds = ((ours, ready), (ours, drawn), (make_control(), ready))
-    for step, batches in kinds:
-        images_per_s(step, batches, 1)  # warm-up
-    rounds = [[images_per_s(*kind, seconds / ROUNDS) for kind in kinds] for _ in range(ROUNDS)]
+    for step, open_batches in kinds:
+        images_per_s(step, open_batches(), 1)  # warm-up
+    rounds = [
+        [images_per_s(step, open_batches(), seconds / ROUNDS) for step, open_batches in kinds]
+        for _ in range(ROUNDS)
+    ]
     cells = [f"{median(k):.1f} ({min(k):.1f} .. {max(k):.1f})" for k in zip(*rounds, strict=True)]
     ratio = median(training / pure for pure, training, _ in rounds)
     print(f"| {side} | {' | '.join(cells)} | {ratio:.1%} |", flush=True)

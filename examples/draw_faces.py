@@ -20,7 +20,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
 SIDE_PX = 256
-COUNT = 12
+COUNT, LABELLED_COUNT = 12, 20
 
 
 def draw_face(rng: Generator) -> Image.Image:
@@ -69,9 +69,9 @@ def write_csv(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]
         csv.writer(file).writerows([header, *rows])
 
 
-def split_of(number: int) -> str:
+def split_of(number: int, count: int) -> str:
     """Return the split of a face."""
-    return "val" if number >= COUNT * 3 // 4 else "train"
+    return "val" if number >= count * 3 // 4 else "train"
 
 
 def draw_pristine(out_dir: Path) -> None:
@@ -80,15 +80,16 @@ def draw_pristine(out_dir: Path) -> None:
     for number in range(COUNT):
         name = f"photos/face{number:02d}.png"
         draw_face(np.random.default_rng(number)).save(out_dir / name)
-        rows.append((name, f"face{number:02d}", split_of(number)))
+        rows.append((name, f"face{number:02d}", split_of(number, COUNT)))
     write_csv(out_dir / "photos.csv", ("path", "identity", "split"), rows)
 
 
 def draw_labelled(out_dir: Path) -> None:
     """Write damaged faces, those with an opinion each and those mostly without."""
-    rows = [row for number in range(COUNT) for row in damaged_rows(out_dir, number)]
+    count = LABELLED_COUNT
+    rows = [row for number in range(count) for row in damaged_rows(out_dir, number)]
     write_csv(out_dir / "photos.csv", ("path", "mos", "source", "split", "identity"), rows)
-    more = [row for number in range(COUNT, COUNT + 4) for row in damaged_rows(out_dir, number)]
+    more = [row for number in range(count, count + 4) for row in damaged_rows(out_dir, number)]
     partly = [(row[0], row[1] if place % 2 else "") for place, row in enumerate(more)]
     write_csv(out_dir / "unlabelled.csv", ("path", "mos"), partly)
 
@@ -103,7 +104,8 @@ def damaged_rows(out_dir: Path, number: int) -> Iterator[tuple[object, ...]]:
             name = f"photos/face{number:02d}-{source}{version}.png"
             damage(face, source, amount, rng).save(out_dir / name)
             opinion = np.clip(5 - 4 * amount + rng.normal(0, 0.2), 1, 5)
-            yield name, round(float(opinion), 2), source, split_of(number), f"face{number:02d}"
+            split = split_of(number, LABELLED_COUNT)
+            yield name, round(float(opinion), 2), source, split, f"face{number:02d}"
 
 
 def main() -> None:

@@ -103,10 +103,10 @@ def run(manifest: Path) -> "RunConfig":
 
 def change(raw: Raw, where: str, value: object) -> Raw:
     """Set `stages.1.steps`-like keys of plain data; None deletes."""
-    *path, last = where.split(".")
+    *path, last = (int(part) - 1 if part.isdigit() else part for part in where.split("."))
     table: Any = raw
     for part in path:
-        table = table[int(part) - 1] if part.isdigit() else table[part]
+        table = table[part]
     if value is None:
         del table[last]
     else:

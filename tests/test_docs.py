@@ -19,7 +19,9 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TUTORIAL, flags=re.DOTALL)
 @pytest.mark.slow
 def test_the_whole_tutorial_runs(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    }
     ran = 0
     for language, body in BLOCKS:
         if language == "toml":
@@ -34,7 +36,7 @@ def test_the_whole_tutorial_runs(tmp_path: Path) -> None:
             ran += len(body.splitlines()) if language == "sh" else 0
     assert ran == 13
     assert "after stage | val set of stage 1" in (tmp_path / "out/my-run/summary.md").read_text()
-    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 16 * 9
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 24 * 9
     assert ",pseudo," in (tmp_path / "data/my-faces/pseudo.csv").read_text()
 
 

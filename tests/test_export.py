@@ -83,3 +83,12 @@ def test_checkpoints_are_ordered_by_number_not_by_name(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "state.json").touch()
     assert latest_checkpoint(tmp_path).name == "stage10-step000001"
+
+
+def test_a_checkpoint_of_another_version_says_so(run: RunConfig, tmp_path: Path) -> None:
+    stage = run.stages[0].model_copy(update={"steps": 1, "warmup_steps": 0})
+    checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
+    state = (checkpoint / "state.json").read_text()
+    (checkpoint / "state.json").write_text(state.replace('"loss"', '"optim"'))
+    with pytest.raises(ModelError, match="state.json: made by another version of mspt"):
+        load_state(checkpoint)

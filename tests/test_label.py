@@ -27,7 +27,8 @@ def test_labels_are_brought_to_the_scale_of_the_known_ones(scorer: Scorer) -> No
     entries = half_scale(scorer)
     found = label_entries(entries, [scorer])
     assert found.labelled == len(PICTURES) - 1 >= 10
-    assert list(found.entries[:-1]) == entries[:-1], "known labels stay"
+    assert [e.mos for e in found.entries[:-1]] == [e.mos for e in entries[:-1]], "known ones stay"
+    assert {entry.source for entry in found.entries[:-1]} == {"labelled"}
     last = found.entries[-1]
     assert last.mos == pytest.approx(0.2 + scorer.score(PICTURES[-1]).score / 2, abs=0.03)
     assert last.source == "pseudo"
@@ -68,10 +69,24 @@ def test_bad_images_are_left_out_and_named(scorer: Scorer, tmp_path: Path) -> No
 
 def test_what_makes_no_sense_is_refused(scorer: Scorer) -> None:
     entries = half_scale(scorer)
-    with pytest.raises(ManifestError, match="has a mos already; nothing to label"):
+    with pytest.raises(ManifestError, match="all 10 images have a mos already; there is"):
         label_entries(entries[:-1], [scorer])
     with pytest.raises(ManifestError, match="3 images have a mos, but the fit needs 10"):
         label_entries(entries[-4:], [scorer])
+
+
+def test_nothing_is_scored_before_a_refusal(tmp_path: Path) -> None:
+    class NoScorer:
+        def score_many(self, paths):
+            raise AssertionError("scored in vain")
+
+    with pytest.raises(ManifestError, match="nothing to label"):
+        label_entries([Entry(path=tmp_path / "a.png", mos=1)], [NoScorer()])
+
+
+def test_if_no_image_can_be_scored_one_is_named(scorer: Scorer, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"none of 1 images can be scored; .*gone.png: "):
+        label_entries([Entry(path=tmp_path / "gone.png", mos=math.nan)], [scorer])
 
 
 def test_the_command_writes_a_manifest(run_cli: RunCli, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import pytest
 import torch
 from conftest import ROOT
 
+from mspt.errors import ConfigError
 from mspt.training.budget import measure_cost
 from mspt.training.losses import plcc_loss, quality_loss
 from mspt.training.network import MsptNetwork
+from mspt.training.networks import build_network
 
 
 def test_names_and_shapes_are_timms() -> None:
@@ -52,3 +54,21 @@ def test_the_quality_loss_adds_what_its_weights_say() -> None:
     score, mos = torch.tensor([0.5, 0.5, 0.9]), torch.tensor([0.5, 0.5, 0.5])
     loss = quality_loss(score, mos, mse_weight=3, plcc_weight=0)
     assert loss.item() == pytest.approx(3 * 0.16 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"), [("edgenext_xx_small", 1_179_977), ("mobilenetv3_small_100", 1_649_121)]
+)
+def test_backbones_of_timm_score_too(name: str, params: int) -> None:
+    network = build_network(f"timm:{name}").eval()
+    assert measure_cost(network, 96).params == params
+    scores = network(torch.rand(2, 3, 64, 64))
+    assert scores.shape == (2,)
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_backbones_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'timm:no_such': timm .* has no such model"):
+        build_network("timm:no_such")
+    with pytest.raises(ConfigError, match=r"'timm:vit_tiny_patch16_224' takes no image of 96 px"):
+        build_network("timm:vit_tiny_patch16_224")

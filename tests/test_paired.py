@@ -1,6 +1,7 @@
 """Comparisons of two runs: paired on the same images, sure of what is sure, and no more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,17 @@ from mspt.errors import ManifestError
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.paired import compare_scores
+from mspt.evaluation.report import comparison_to_text
 from mspt.evaluation.scored import ScoredSet, read_scored, write_scored
 
-RNG = np.random.default_rng(0)
-MOS = RNG.random(200)
+MOS = np.random.default_rng(0).random(200)
 ENTRIES = [
     Entry(path=Path(f"{i}.png"), mos=float(mos), source="ab"[i % 2], identity=f"id{i % 20}")
     for i, mos in enumerate(MOS)
 ]
-GOOD = ScoredSet(ENTRIES, MOS + RNG.normal(0, 0.05, 200))
-POOR = ScoredSet(ENTRIES, MOS + RNG.normal(0, 0.4, 200))
+NOISE = np.random.default_rng(1).normal(0, 1, 200)
+GOOD = ScoredSet(ENTRIES, MOS + 0.05 * NOISE)
+POOR = ScoredSet(ENTRIES, MOS + 0.4 * np.random.default_rng(2).normal(0, 1, 200))
 
 
 def test_a_better_prediction_leads_and_the_interval_says_so() -> None:
@@ -43,17 +45,23 @@ def test_a_prediction_compared_with_itself_differs_by_nothing() -> None:
 
 def test_pairing_sees_what_two_separate_intervals_would_not() -> None:
     """A small lead everywhere is sure, although each SRCC alone is uncertain by far more."""
-    noise = RNG.normal(0, 0.3, 200)
-    first, second = (ScoredSet(ENTRIES, MOS + share * noise) for share in (1.0, 0.93))
+    first, second = (ScoredSet(ENTRIES, MOS + share * NOISE) for share in (0.3, 0.28))
     found = compare_scores(first, second, resamples=200).srcc
     assert found.is_sure
     assert found.gain.high - found.gain.low < 0.03
 
 
 def test_images_may_come_in_another_order() -> None:
-    order = RNG.permutation(200)
+    order = np.random.default_rng(3).permutation(200)
     shuffled = ScoredSet([ENTRIES[i] for i in order], GOOD.score[order])
     assert compare_scores(POOR, shuffled) == compare_scores(POOR, GOOD)
+
+
+def test_too_few_identities_make_no_claim() -> None:
+    few = [replace(entry, identity="one") for entry in ENTRIES]
+    found = compare_scores(ScoredSet(few, POOR.score), ScoredSet(few, GOOD.score))
+    assert not found.srcc.is_sure
+    assert "[too few identities to tell]" in comparison_to_text(found, "a", "b")
 
 
 def test_other_images_are_refused_by_name() -> None:

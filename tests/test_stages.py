@@ -21,6 +21,13 @@ from mspt.training.stages import load_run, parse_run
         ("budget", "0.5", "budget = '0.5': budget '0.5' is not of the form FLOPS,PARAMS"),
         ("network", "resnet", "network = 'resnet': String should match pattern"),
         ("stages.1.epochs", 2, "stages.1: steps 5 and epochs 2: give exactly one of the two"),
+        (
+            "stages.2.replay",
+            0.9,
+            "replay 0.9 of batch 4 is 4 images, but both new",
+        ),
+        ("data.1", {"manifest": "m", "split": "val", "val_share": 0.1}, "give one of the two"),
+        ("data.1.mos_scale", [3, 3], r"mos_scale \[3.0, 3.0\] has the same worst and best"),
         ("stages.1.replay", 0.5, "stage 1: replay 0.5 refers to an earlier stage; drop it"),
         ("stages.1.distill", 1, "stage 1: distill 1 refers to an earlier stage; drop it"),
         ("stages.1.l2sp", 0.1, "stage 1: l2sp 0.1 needs start weights; set init"),

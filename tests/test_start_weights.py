@@ -46,6 +46,8 @@ def test_a_checkpoint_starts_another_run(run: RunConfig, tmp_path: Path) -> None
     stage = run.stages[0].model_copy(update={"l2sp": 100.0})
     pulled = run.model_copy(update={"init": str(checkpoint), "stages": (stage,)})
     near = load_network(train_tiny(pulled, tmp_path / "near"))
+    kept = load_network(tmp_path / "near/checkpoints/stage0-step000000").state_dict()
+    assert all(torch.equal(kept[name], expected[name]) for name in expected), "start weights stay"
     free = pulled.model_copy(update={"stages": (run.stages[0],)})
     far = load_network(train_tiny(free, tmp_path / "far"))
     distances = [

@@ -1,5 +1,6 @@
 """Runs: stages carry over, a stopped run ends the same, and what cannot work is refused."""
 
+import itertools
 import json
 import math
 import re
@@ -17,10 +18,12 @@ from conftest import Raw, RunCli, change, raw_run, train_tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mspt.errors import ConfigError
+from mspt.training import engine as engine_module
 from mspt.training import trainer
 from mspt.training.batches import BatchSource
 from mspt.training.checkpoint import load_tensors
 from mspt.training.engine import learning_rate
+from mspt.training.network import MsptNetwork
 from mspt.training.plan import describe_plan, make_plan
 from mspt.training.run_log import read_metrics
 from mspt.training.stages import RunConfig, parse_run
@@ -123,6 +126,23 @@ def test_a_set_may_declare_what_its_rows_lack(manifest: Path, tmp_path: Path) ->
     assert max(entry.mos for entry in (*plan.train, *plan.val)) == 1
 
 
+def test_a_share_set_apart_does_not_depend_on_where_the_folder_lies(
+    manifest: Path, tmp_path: Path
+) -> None:
+    lines = [line.split(",")[:2] for line in manifest.read_text().splitlines()[1:]]
+    chosen = []
+    for folder in (tmp_path, tmp_path / "moved"):
+        folder.mkdir(exist_ok=True)
+        for name, _ in lines:
+            (folder / name).touch()
+        (folder / "bare.csv").write_text("".join(f"{name},{mos}\n" for name, mos in lines))
+        raw = change(raw_run(folder / "bare.csv"), "data.1.val_share", 0.4)
+        for key in ("data.1.source", "stages.1.sources", "stages.2.sources"):
+            raw = change(raw, key, "x" if key.startswith("data") else ["x"])
+        chosen.append([entry.path.name for entry in make_plan(parse_run(raw, "x")).val])
+    assert chosen[0] == chosen[1]
+
+
 def test_the_plan_tells_images_steps_cost_and_disk(run: RunConfig) -> None:
     text = describe_plan(make_plan(run))
     expected = r"stage 1: 32 px, 0.00\d+ GFLOPs, 12 images of a; 5 steps of 4 \(1.7 epochs\), about"
@@ -169,6 +189,44 @@ def stop_at(stage: int, step: int) -> Callable[..., Any]:
     return stopping_draw
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    "place", ["build_frames", "save_checkpoint", "write_scored", "shutil.rmtree", "write_summary"]
+)
+def test_a_run_that_dies_between_any_two_writes_resumes_to_the_same_weights(
+    place: str, moment: str, run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these calls is interrupted, every time it is made, just before or just after it."""
+    run = with_engine(with_settings(run, 2, distill=1.0), save_every=3)
+    unbroken = train_tiny(run, tmp_path / "unbroken")
+    owner, name = (trainer.shutil, "rmtree") if "." in place else (trainer, place)
+    call, spared = getattr(owner, name), 0
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        if calls() <= spared:
+            return call(*args, **options)
+        if moment == "after":
+            call(*args, **options)
+        raise KeyboardInterrupt
+
+    for _ in range(30):
+        calls = itertools.count(1).__next__
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, interrupted)
+                resumed = train_tiny(run, tmp_path / "broken", resume=True)
+            break
+        except KeyboardInterrupt:
+            spared += moment == "before"  # so that the run gets one call further each time
+            if moment == "after" and place in ("build_frames", "write_scored"):
+                spared += 1  # these are made again from the last checkpoint on
+    assert spared or moment == "after", "nothing was interrupted"
+    assert_same_weights(unbroken, resumed)
+    assert (tmp_path / "broken/summary.md").exists()
+    rows = [read_metrics(tmp_path / out / "metrics.jsonl") for out in ("unbroken", "broken")]
+    assert [(r["stage"], r["step"]) for r in rows[0]] == [(r["stage"], r["step"]) for r in rows[1]]
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
     run: RunConfig, manifest: Path, tmp_path: Path
@@ -207,7 +265,7 @@ def test_another_run_file_or_a_second_start_is_refused(run: RunConfig, tmp_path:
     other = run.model_copy(update={"seed": 5})
     with pytest.raises(ConfigError, match="was trained by another run file"):
         train_tiny(other, tmp_path / "out", resume=True)
-    train_tiny(with_engine(run, workers=2, device="cpu"), tmp_path / "out", resume=True)
+    train_tiny(with_engine(run, workers=2, save_every=7), tmp_path / "out", resume=True)
     text = run.data[0].manifest.read_text()
     run.data[0].manifest.write_text(text.replace("1.0", "0.9", 1))
     with pytest.raises(ConfigError, match="was trained on other images or labels"):
@@ -225,6 +283,17 @@ def test_a_run_killed_before_its_first_checkpoint_starts_its_log_anew(
     again = (tmp_path / "killed/metrics.jsonl").read_text()
     assert len(again.splitlines()) == len(rows.splitlines())
     assert not list((tmp_path / "killed").glob("frames-*")), "prepared frames are left behind"
+
+
+def test_a_start_anew_before_the_first_checkpoint_has_a_log_of_its_own(
+    run: RunConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/metrics.jsonl").write_text('{"stage": 1, "step": 3, "loss": 9.0}\n{"torn')
+    train_tiny(run, tmp_path / "out")
+    assert (1, 3) not in [
+        (r["stage"], r["step"]) for r in read_metrics(tmp_path / "out/metrics.jsonl")
+    ]
 
 
 def test_a_run_leaves_summary_scores_and_tensorboard(run: RunConfig, tmp_path: Path) -> None:
@@ -272,16 +341,13 @@ def moved_parameters(checkpoint: Path, steps: int) -> dict[str, list[str]]:
     return {"late": late, "from_the_start": [name for name in counts if name not in late]}
 
 
-@pytest.mark.parametrize("parts", [2])
-def test_accumulated_parts_give_the_mse_gradient_of_the_whole(
-    run: RunConfig, tmp_path: Path, parts: int
-) -> None:
+def test_accumulated_parts_give_the_mse_gradient_of_the_whole(run: RunConfig) -> None:
     """With batch-norm frozen out of the way by evaluation mode the two must agree closely."""
     from mspt.training.batches import Batch
     from mspt.training.engine import Engine
 
     gradients = []
-    for accumulate in (1, parts):
+    for accumulate in (1, 2):
         changed = with_engine(run, accumulate=accumulate)
         loss = run.loss.model_copy(update={"plcc": 0.0})
         engine = Engine(changed.model_copy(update={"loss": loss}))
@@ -300,35 +366,57 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(run: RunConfig, tmp_path: 
 
 
 @pytest.mark.slow
-def test_bf16_and_two_processes_train_too(manifest: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    """Two CPU processes (gloo) see one batch; with the MSE alone they follow the single run."""
-    text = run_file(manifest, loss="[loss]\nmse = 4.0\nplcc = 0.0\n")
-    (tmp_path / "t.toml").write_text(text)
-    (tmp_path / "bf16.toml").write_text(text.replace("[engine]", '[engine]\nprecision = "bf16"'))
+def test_two_processes_take_the_steps_of_one(
+    manifest: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """Two CPU processes (gloo) share each batch; with the MSE alone and batch-norm at rest (the
+    head alone learns, but for the last step) their mean gradient is the single run's.
+    """
+    (tmp_path / "t.toml").write_text(run_file(manifest, steps=12, freeze_steps=11))
     assert run_cli("train", "t.toml", "--out", "one").returncode == 0
-    assert run_cli("train", "bf16.toml", "--out", "bf16").returncode == 0
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    done = subprocess.run(
-        [*launch, "-m", "mspt", "train", "t.toml", "--out", "two"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    train = [*launch, "-m", "mspt", "train", "t.toml", "--out", "two"]
+    done = subprocess.run(train, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    losses = {
-        name: [r["loss"] for r in read_metrics(tmp_path / name / "metrics.jsonl") if "loss" in r]
-        for name in ("one", "two", "bf16")
-    }
-    assert losses["bf16"] == pytest.approx(losses["one"], rel=0.1)
-    assert losses["bf16"] != losses["one"]
-    assert losses["two"] == pytest.approx(losses["one"], rel=0.5), "half of each batch is seen here"
-    assert (
-        len(json.loads((tmp_path / "two/metrics.jsonl").read_text().splitlines()[-1])["val"]) == 2
-    )
+    assert done.stdout.count("stage1-step000012") == 1, "one process speaks for all"
+    name = "checkpoints/stage1-step000012/training.safetensors"
+    one, two = (load_tensors(tmp_path / out / name) for out in ("one", "two"))
+    weight = "network.classifier.weight"
+    torch.manual_seed(0)
+    moved = (one[weight] - MsptNetwork().classifier.weight.detach()).abs().max()
+    assert moved > 2e-3
+    assert (one[weight] - two[weight]).abs().max() < 0.02 * moved
 
 
-def run_file(manifest: Path, loss: str) -> str:
-    """Return raw_run as the text of a TOML."""
+@pytest.mark.slow
+def test_bf16_trains_close_to_fp32(manifest: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    text = run_file(manifest, steps=12)
+    (tmp_path / "fp32.toml").write_text(text)
+    (tmp_path / "bf16.toml").write_text(text.replace("[engine]", '[engine]\nprecision = "bf16"'))
+    losses = []
+    for name in ("fp32", "bf16"):
+        assert run_cli("train", f"{name}.toml", "--out", name).returncode == 0
+        rows = read_metrics(tmp_path / name / "metrics.jsonl")
+        losses.append([row["loss"] for row in rows if "loss" in row])
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert losses[1] != losses[0]
+
+
+def test_fp16_without_a_gpu_is_refused(run: RunConfig, tmp_path: Path) -> None:
+    class Cpu:
+        device = torch.device("cpu")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "Accelerator", lambda **options: Cpu())
+        with pytest.raises(ConfigError, match="'fp16' needs a GPU, and there is none; take 'bf16'"):
+            train_tiny(with_engine(run, precision="fp16"), tmp_path / "out")
+
+
+def run_file(manifest: Path, **settings: object) -> str:
+    """Return a run of one stage as the text of a TOML."""
     raw: Raw = raw_run(manifest)
-    text = f'name = "tiny"\n{loss}[engine]\ndevice = "cpu"\n[[data]]\nmanifest = "{manifest}"\n'
-    for stage in raw["stages"]:
-        text += "[[stages]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in stage.items())
-    return text
+    text = 'name = "tiny"\n[loss]\nplcc = 0.0\n[engine]\ndevice = "cpu"\n'
+    text += f'[[data]]\nmanifest = "{manifest}"\n[[stages]]\n'
+    return text + "".join(
+        f"{k} = {json.dumps(v)}\n" for k, v in (raw["stages"][0] | settings).items()
+    )

@@ -257,7 +257,10 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
             click.echo(describe_plan(make_plan(run)))
             return
         checkpoint = train_run(run, out or default_folder(run.name), resume=resume, log=_log)
-    click.echo(checkpoint)
+        from accelerate import PartialState
+
+        if PartialState().is_main_process:  # of several, under accelerate launch
+            click.echo(checkpoint)
 
 
 @main.command()

@@ -1,12 +1,10 @@
 """Where a run keeps its scores, by any of the names that people have for a run."""
 
-import re
 import tomllib
 from pathlib import Path
 
 from mspt.errors import ConfigError
-
-_SCORES = re.compile(r"stage(\d+)\.csv")
+from mspt.evaluation.scored import last_scores_path
 
 
 def default_folder(name: str) -> Path:
@@ -26,17 +24,13 @@ def find_scores(run: Path) -> Path:
     if run.suffix == ".csv":
         return run
     folder = default_folder(_name_in(run)) if run.suffix == ".toml" else run
-    found = {
-        int(match[1]): path
-        for path in (folder / "scores").glob("stage*.csv")
-        if (match := _SCORES.fullmatch(path.name))
-    }
-    if not found:
+    found = last_scores_path(folder)
+    if found is None:
         raise ConfigError(
             f"{run}: no scores in {folder / 'scores'}; train the run first, or name its folder "
             "(out/NAME) or a scores file"
         )
-    return found[max(found)]
+    return found
 
 
 def _name_in(run_toml: Path) -> str:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mspt.errors import ManifestError
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import (
+    MIN_FIT_IMAGES,
     MIN_IMAGES,
     Vector,
     bootstrap_interval,
@@ -31,7 +32,6 @@ from mspt.evaluation.metrics import (
 from mspt.inference.scorer import Scorer
 
 _MIN_IDENTITIES = 5  # fewer make no interval
-_MIN_FIT_IMAGES = 10  # fewer make no fit of four parameters
 
 Key = TypeVar("Key", bound=Hashable)
 Indices = npt.NDArray[np.intp]
@@ -148,7 +148,7 @@ def _per_part(
 def _agree(entries: Sequence[Entry], score: Vector, resamples: int) -> Agreement:
     mos = np.array([entry.mos for entry in entries])
     groups = [entry.group for entry in entries]
-    enough = len(entries) >= _MIN_FIT_IMAGES
+    enough = len(entries) >= MIN_FIT_IMAGES
     fitted = fit_logistic(score, mos)(score) if enough else np.full(len(entries), np.nan)
 
     def of(metric: Callable[[Vector, Vector], float], x: Vector) -> Estimate:

@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from mspt.errors import ManifestError
 from mspt.evaluation.manifest import Entry
-from mspt.evaluation.metrics import Vector, fit_logistic, plcc, srcc
+from mspt.evaluation.metrics import MIN_FIT_IMAGES, Vector, fit_logistic, plcc, srcc
 from mspt.inference.scorer import Scorer
 
-MIN_LABELLED = 10  # fewer make no fit of four parameters
-PSEUDO = "pseudo"  # source of rows that name none
+PSEUDO, LABELLED = "pseudo", "labelled"  # sources of rows that name none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +37,10 @@ def label_entries(entries: Sequence[Entry], scorers: Sequence[Scorer]) -> Labell
     """Give every entry without a mos one.
 
     Raises:
-        ManifestError: if no image is left to label, or too few known labels make no fit.
+        ManifestError: if no image needs a label or can be scored, or too few known labels make no
+            fit.
     """
+    _check_known(np.array([entry.mos for entry in entries]))
     failures, columns = {}, []
     for scorer in scorers:
         column = []
@@ -52,8 +53,10 @@ def label_entries(entries: Sequence[Entry], scorers: Sequence[Scorer]) -> Labell
     kept = [entry for entry, good in zip(entries, usable, strict=True) if good]
     mos = np.array([entry.mos for entry in kept])
     known = ~np.isnan(mos)
-    if known.all():
-        raise ManifestError("every image that can be scored has a mos already; nothing to label")
+    if not kept:
+        path, reason = next(iter(failures.items()))
+        raise ManifestError(f"none of {len(entries)} images can be scored; {path}: {reason}")
+    _check_known(mos)  # again: some may have failed
     mapped = np.mean([_map(column[usable], mos, known) for column in columns], axis=0)
     agreement = (
         (srcc(mapped[known], mos[known]), plcc(mapped[known], mos[known]))
@@ -69,21 +72,26 @@ def label_entries(entries: Sequence[Entry], scorers: Sequence[Scorer]) -> Labell
     )
 
 
+def _check_known(mos: Vector) -> None:
+    count = int((~np.isnan(mos)).sum())
+    if count == len(mos):
+        raise ManifestError(f"all {count} images have a mos already; there is nothing to label")
+    if 0 < count < MIN_FIT_IMAGES:
+        raise ManifestError(
+            f"{count} images have a mos, but the fit needs {MIN_FIT_IMAGES}; label more, or none "
+            "at all to keep the models' own scale"
+        )
+
+
 def _map(score: Vector, mos: Vector, known: npt.NDArray[np.bool_]) -> Vector:
     """Bring scores to the scale of the known labels; as they are where there are none."""
-    count = int(known.sum())
-    if count == 0:
+    if not known.any():
         return score
-    if count < MIN_LABELLED:
-        raise ManifestError(
-            f"{count} images have a mos, but the fit needs {MIN_LABELLED}; label more, or none at "
-            "all to keep the models' own scale"
-        )
     mapped: Vector = np.clip(fit_logistic(score[known], mos[known])(score), 0, 1)
     return mapped
 
 
 def _labelled(entry: Entry, label: float) -> Entry:
     if not math.isnan(entry.mos):
-        return entry
+        return replace(entry, source=entry.source or LABELLED)
     return replace(entry, mos=round(float(label), 4), source=entry.source or PSEUDO)

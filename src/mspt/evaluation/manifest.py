@@ -92,11 +92,19 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for entry in entries:
-            relative = Path(os.path.relpath(entry.path, path.parent)).as_posix()
+            relative = relative_name(entry.path, path.parent)
             severity = "" if entry.severity is None else entry.severity
             labels = (entry.mos, entry.source, entry.split, entry.identity, entry.degradation)
             writer.writerow((relative, *labels, severity))
     draft.replace(path)
+
+
+def relative_name(path: Path, folder: Path) -> str:
+    """Return a path relative to a folder, with slashes; the path itself on another drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return path.as_posix()
 
 
 RowReader = Callable[[int, list[str]], Entry]

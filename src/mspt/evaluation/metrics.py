@@ -13,6 +13,7 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float64]
 
 MIN_IMAGES = 3  # fewer say nothing about a correlation
+MIN_FIT_IMAGES = 10  # fewer make no fit of four parameters
 
 
 def rank(values: Vector) -> Vector:

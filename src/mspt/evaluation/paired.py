@@ -47,8 +47,9 @@ def compare_scores(first: ScoredSet, second: ScoredSet, *, resamples: int = 1000
     Raises:
         ManifestError: if the images or their mos differ, naming one, or are fewer than three.
     """
-    first, second = _in_order(first), _in_order(second)
-    _check_same_images(first, second)
+    if [_key(e) for e in first.entries] != [_key(e) for e in second.entries]:
+        first, second = _in_order(first), _in_order(second)
+    check_same_images(first, second)
     mos = first.mos
     groups = [entry.group for entry in first.entries]
 
@@ -67,17 +68,26 @@ def compare_scores(first: ScoredSet, second: ScoredSet, *, resamples: int = 1000
     )
 
 
-def _key(entry: Entry) -> tuple[str, float, str]:
+Key = tuple[str, str, float, str]
+
+
+def _key(entry: Entry) -> Key:
     """Return what tells an image apart wherever its folder lies."""
-    return entry.path.name, entry.mos, entry.source
+    return entry.path.name, entry.identity, entry.mos, entry.source
 
 
 def _in_order(scored: ScoredSet) -> ScoredSet:
+    """Sort by key; images that share one keep the order in which they are listed."""
     order = sorted(range(len(scored.entries)), key=lambda i: _key(scored.entries[i]))
     return ScoredSet([scored.entries[i] for i in order], scored.score[np.array(order, dtype=int)])
 
 
-def _check_same_images(first: ScoredSet, second: ScoredSet) -> None:
+def check_same_images(first: ScoredSet, second: ScoredSet) -> None:
+    """Refuse to pair predictions of other images, or in another order.
+
+    Raises:
+        ManifestError: naming an image that only one has.
+    """
     if len(first.entries) < MIN_IMAGES:
         raise ManifestError(f"{len(first.entries)} images are too few to compare")
     mine, theirs = ([_key(e) for e in scored.entries] for scored in (first, second))
@@ -85,6 +95,6 @@ def _check_same_images(first: ScoredSet, second: ScoredSet) -> None:
         alone = sorted(set(mine) ^ set(theirs)) or [mine[0]]
         raise ManifestError(
             f"the two runs were not evaluated on the same images and mos ({len(mine)} and "
-            f"{len(theirs)}); only one has {alone[0][0]} with mos {alone[0][1]:g}. Score both on "
+            f"{len(theirs)}); only one has {alone[0][0]} with mos {alone[0][2]:g}. Score both on "
             "one set first"
         )

@@ -12,12 +12,13 @@ from mspt.evaluation.paired import Comparison
 
 def to_json(found: Evaluation | Comparison) -> str:
     """Return figures as JSON; undefined numbers (a constant side) are null."""
-    return json.dumps(_without_nan(asdict(found)), indent=2)
+    return json.dumps(without_nan(asdict(found)), indent=2)
 
 
-def _without_nan(value: Any) -> Any:  # noqa: ANN401 - walks plain data of any shape
+def without_nan(value: Any) -> Any:  # noqa: ANN401 - walks plain data of any shape
+    """Return plain data with None for NaN, which JSON cannot say."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -82,9 +83,10 @@ def comparison_to_text(comparison: Comparison, first: str, second: str) -> str:
     ]
     for name, found in (("SRCC", comparison.srcc), ("PLCC", comparison.plcc)):
         gain = found.gain
-        verdict = "a difference" if found.is_sure else "no difference shown"
-        lines.append(
-            f"{name}  {found.first:7.4f}  {found.second:7.4f}  {gain.value:+.4f} "
-            f"[{gain.low:+.4f}, {gain.high:+.4f}]  {verdict}"
-        )
+        interval = f"[{gain.low:+.4f}, {gain.high:+.4f}]  "
+        interval += "a difference" if found.is_sure else "no difference shown"
+        if math.isnan(gain.low):
+            interval = "[too few identities to tell]"
+        values = f"{found.first:7.4f}  {found.second:7.4f}  {gain.value:+.4f}"
+        lines.append(f"{name}  {values} {interval}")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ A CSV with the header `path,mos,source,identity,score`, paths relative to the fi
 """
 
 import csv
-import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,26 @@ from pathlib import Path
 import numpy as np
 
 from mspt.errors import ManifestError
-from mspt.evaluation.manifest import Entry
+from mspt.evaluation.manifest import Entry, relative_name
 from mspt.evaluation.metrics import Vector
 
 COLUMNS = ("path", "mos", "source", "identity", "score")
+_STAGE_FILE = re.compile(r"stage(\d+)\.csv")
+
+
+def scores_path(run_dir: Path, stage: int) -> Path:
+    """Return where a run keeps its val scores after a stage."""
+    return run_dir / "scores" / f"stage{stage}.csv"
+
+
+def last_scores_path(run_dir: Path) -> Path | None:
+    """Return the val scores after the last stage that a run has finished, if any."""
+    found = {
+        int(match[1]): path
+        for path in (run_dir / "scores").glob("stage*.csv")
+        if (match := _STAGE_FILE.fullmatch(path.name))
+    }
+    return found[max(found)] if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +60,8 @@ def write_scored(path: Path, scored: ScoredSet) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for entry, score in zip(scored.entries, scored.score, strict=True):
-            relative = Path(os.path.relpath(entry.path, path.parent)).as_posix()
             row = (
-                relative,
+                relative_name(entry.path, path.parent),
                 entry.mos,
                 entry.source,
                 entry.identity,

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mspt.errors import ModelError
+from mspt.errors import ConfigError, ModelError
 from mspt.spec import InputSpec
 from mspt.training.networks import Network, build_network
 from mspt.training.stages import RunConfig, parse_run
@@ -27,7 +27,7 @@ class State:
     """Where a run stands."""
 
     run: RunConfig
-    stage: int  # 1, 2, 3
+    stage: int  # 1, 2, 3; 0 for the start weights that a run file names
     step: int  # steps done within the stage
     spec: InputSpec
     data_digest: str  # of all images' names and mos: a resumed run must find the same
@@ -79,7 +79,8 @@ def load_state(folder: Path) -> State:
         plain = json.loads(path.read_text(encoding="utf-8"))
         run = parse_run(plain["run"], str(path))
         stage, step = int(plain["stage"]), int(plain["step"])
-        if not (1 <= stage <= len(run.stages) and 0 <= step <= run.stages[stage - 1].steps):
+        steps = run.stages[stage - 1].steps if 1 <= stage <= len(run.stages) else 0
+        if not (0 <= stage <= len(run.stages) and 0 <= step <= steps):
             raise ValueError(f"stage {stage}, step {step} is not a place in the run")
         return State(
             run=run,
@@ -91,6 +92,8 @@ def load_state(folder: Path) -> State:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a checkpoint's state ({error!r})") from error
+    except ConfigError as error:
+        raise ModelError(f"{path}: made by another version of mspt ({error})") from error
 
 
 def load_tensors(path: Path) -> Tensors:

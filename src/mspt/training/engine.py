@@ -11,12 +11,14 @@ import copy
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 
 from mspt.errors import ConfigError
@@ -33,6 +35,7 @@ _FLOOR = 0.01  # of the peak: where the cosine ends
 _MAX_GRADIENT = 5.0  # L2 norm; reached only in the first steps from random weights
 _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # as accelerate calls them
 _SCORE_BATCH = 16  # images scored at once
+_PATIENCE = timedelta(hours=12)  # while one process prepares images for all
 _DROPOUT = 3  # first part of dropout's seeds, as batches.py has its own
 
 
@@ -49,16 +52,15 @@ class Engine:
     """The network in training, its average and its optimiser."""
 
     def __init__(self, run: RunConfig) -> None:
-        """Start from random weights drawn with the run's seed, or from those it names.
+        """Start from random weights drawn with the run's seed.
 
         Raises:
-            ConfigError: if weights or device cannot be had as the run says.
+            ConfigError: if the network or the device cannot be had as the run says.
         """
         self.accelerator = _make_accelerator(run.engine)
         torch.manual_seed(run.seed)
         self._run = run
         self.network: Network = build_network(run.network)
-        self.remark = load_start_weights(self.network, run.init) if run.init else ""
         self.network.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged: Network = copy.deepcopy(self.network).eval()
         self.anchor: Anchor | None = None
@@ -69,6 +71,16 @@ class Engine:
     def shard(self) -> Shard:
         """Which part of each batch this process takes."""
         return Shard(self.accelerator.process_index, self.accelerator.num_processes)
+
+    def load_start(self, init: str) -> str:
+        """Start from the weights that `init` names instead; return a remark, or "".
+
+        Raises:
+            ConfigError: as `load_start_weights`.
+        """
+        remark = load_start_weights(self.network, init)
+        self.averaged.load_state_dict(self.network.state_dict())
+        return remark
 
     def check_batch(self, stage: StageConfig) -> None:
         """Refuse a batch that cannot be shared out; PLCC and batch-norm need two images a part."""
@@ -128,7 +140,7 @@ class Engine:
                 loss = self._loss(stage, pixels, score, mos.to(device)) / parts
                 self.accelerator.backward(loss)
             losses.append(float(loss.item()))
-            scores.append(score.detach().double().cpu().numpy())
+            scores.append(score.detach().cpu().double().numpy())
         return sum(losses), np.concatenate(scores)
 
     def _loss(self, stage: StageConfig, pixels: Tensor, score: Tensor, mos: Tensor) -> Tensor:
@@ -153,8 +165,8 @@ class Engine:
                 tensors[f"optimizer.{what}.{name}"] = value
         return tensors
 
-    def restore_training_state(self, tensors: Tensors, scaler: dict[str, float]) -> None:
-        """Put back what `collect_training_state` and `scaler_state` returned."""
+    def restore_training_state(self, tensors: Tensors) -> None:
+        """Put back what `collect_training_state` returned."""
         self.network.load_state_dict(_without_prefix(tensors, "network."))
         for what in ("step", "exp_avg", "exp_avg_sq"):
             moments = _without_prefix(tensors, f"optimizer.{what}.")
@@ -164,8 +176,11 @@ class Engine:
                     self.optimizer.state[parameter][what] = torch.empty_like(like).copy_(
                         moments[name]
                     )
-        if scaler and self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(scaler)
+
+    def restore_scaler(self, state: dict[str, float]) -> None:
+        """Put back what `scaler_state` returned."""
+        if state and self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state)
 
     def scaler_state(self) -> dict[str, float]:
         """Return fp16's loss scale; empty with other precisions."""
@@ -177,13 +192,19 @@ def _make_accelerator(config: EngineConfig) -> Accelerator:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     try:
-        return Accelerator(
-            cpu=config.device == "cpu", mixed_precision=_PRECISIONS[config.precision]
+        accelerator = Accelerator(
+            cpu=config.device == "cpu",
+            mixed_precision=_PRECISIONS[config.precision],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         )
-    except ValueError as error:  # such as fp16 without a GPU
+    except ValueError as error:  # accelerate allows one setting per process
         raise ConfigError(
-            f"engine.precision {config.precision!r} with device {config.device!r}: {error}"
+            f"engine.precision {config.precision!r}, device {config.device!r}: {error} A process "
+            "keeps the setting of its first run: start a new one"
         ) from error
+    if config.precision == "fp16" and accelerator.device.type == "cpu":
+        raise ConfigError("engine.precision 'fp16' needs a GPU, and there is none; take 'bf16'")
+    return accelerator
 
 
 def _make_optimizer(network: Network) -> torch.optim.AdamW:

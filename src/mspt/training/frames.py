@@ -49,19 +49,39 @@ def check_images(entries: Sequence[Entry], cache: Path) -> None:
     Raises:
         ConfigError: naming the broken images.
     """
+    check_present(entries)
     prints = {_fingerprint(entry): entry for entry in entries}
     known = set(cache.read_text().split()) if cache.exists() else set()
-    unknown = [entry for mark, entry in prints.items() if mark not in known]
-    problems = [p for p in map_in_order(_problem_of, unknown, workers=usable_cores()) if p]
+    unknown = {mark: entry for mark, entry in prints.items() if mark not in known}
+    problems = []
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with cache.open("a") as file:
+        found = map_in_order(_problem_of, unknown.values(), workers=usable_cores())
+        for mark, problem in zip(unknown, found, strict=True):
+            if problem:
+                problems.append(problem)
+            else:
+                file.write(f"{mark}\n")
+    _refuse(problems, len(prints))
+
+
+def check_present(entries: Sequence[Entry]) -> None:
+    """Refuse entries whose file is missing.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    missing = [f"{e.path}: there is no such file" for e in entries if not e.path.is_file()]
+    _refuse(missing, len(entries))
+
+
+def _refuse(problems: Sequence[str], count: int) -> None:
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise ConfigError(
-            f"{len(problems)} of {len(prints)} images cannot be used: "
+            f"{len(problems)} of {count} images cannot be used: "
             f"{'; '.join(problems[:_NAMED])}{more}. Repair them or take them off the manifest"
         )
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with cache.open("a") as file:
-        file.write("".join(f"{_fingerprint(entry)}\n" for entry in unknown))
 
 
 def _problem_of(entry: Entry) -> str:
@@ -74,10 +94,7 @@ def _problem_of(entry: Entry) -> str:
 
 def _fingerprint(entry: Entry) -> str:
     """Return what changes when the file may have: its path, size and time."""
-    try:
-        status = entry.path.stat()
-    except OSError as error:
-        raise ConfigError(f"{entry.path}: {error.strerror}; is the manifest right?") from error
+    status = entry.path.stat()
     mark = f"{entry.path}|{status.st_size}|{status.st_mtime_ns}"
     return hashlib.sha256(mark.encode(errors="surrogateescape")).hexdigest()[:20]
 

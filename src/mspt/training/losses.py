@@ -33,6 +33,16 @@ def plcc_loss(score: Tensor, mos: Tensor) -> Tensor:
 
 
 def quality_loss(score: Tensor, mos: Tensor, *, mse_weight: float, plcc_weight: float) -> Tensor:
-    """Return the weighted sum of MSE (keeps the scale) and PLCC loss (keeps the order)."""
+    """Return the weighted sum of MSE (keeps the scale) and PLCC loss (keeps the order).
+
+    Args:
+        score: (N,), 0..1, N at least 2.
+        mos: (N,), 0..1, in the order of `score`.
+        mse_weight: of the mean squared error.
+        plcc_weight: of `plcc_loss`.
+
+    Raises:
+        ValueError: as `plcc_loss`.
+    """
     mse = ((score - mos) ** 2).mean()
     return mse_weight * mse + plcc_weight * plcc_loss(score, mos)

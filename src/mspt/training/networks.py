@@ -4,8 +4,6 @@ In:   a name: "mspt", or "timm:edgenext_xx_small" (timm is part of the extra `de
 Out:  a Network: `pixels`, float32 (N, 3, S, S) in 0..1 -> `score`, (N,) in 0..1.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +12,7 @@ from mspt.errors import ConfigError, MissingExtraError
 from mspt.training.network import MsptNetwork, register_normalisation
 
 OURS = "mspt"
+_TRIAL_PX = 96
 _HIDDEN = 128  # of a backbone's head, as in the VQualA 2025 winner's student
 
 
@@ -45,9 +44,8 @@ class BackboneNetwork(nn.Module):
         if not timm.is_model(name):
             raise ConfigError(f"network 'timm:{name}': timm {timm.__version__} has no such model")
         self.drop_rate = 0.0
-        backbone: Any = timm.create_model(name, pretrained=False, num_classes=0)
-        self.backbone = backbone
-        self.hidden = nn.Linear(backbone.num_features, _HIDDEN)
+        self.backbone: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
+        self.hidden = nn.Linear(_features_of(self.backbone, name), _HIDDEN)
         self.classifier = nn.Linear(_HIDDEN, 1)
         nn.init.normal_(self.classifier.weight, std=0.01)  # the default saturates the sigmoid
         nn.init.zeros_(self.classifier.bias)
@@ -58,6 +56,20 @@ class BackboneNetwork(nn.Module):
         x = self.backbone((pixels - self.mean) / self.std)
         x = nn.functional.dropout(nn.functional.gelu(self.hidden(x)), self.drop_rate, self.training)
         return torch.sigmoid(self.classifier(x)).squeeze(1)
+
+
+@torch.no_grad()
+def _features_of(backbone: nn.Module, name: str) -> int:
+    """Return how many features a backbone gives, by trying it."""
+    try:
+        features = backbone.eval()(torch.zeros(1, 3, _TRIAL_PX, _TRIAL_PX))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"network 'timm:{name}' takes no image of {_TRIAL_PX} px ({error}); stages need a "
+            "network for any size, such as a convolutional one"
+        ) from error
+    backbone.train()
+    return int(features.shape[1])
 
 
 Network = MsptNetwork | BackboneNetwork

@@ -4,6 +4,7 @@ In:   RunConfig.
 Out:  RunPlan, or an error that names both values; nothing has been trained or written yet.
 """
 
+import copy
 import hashlib
 import math
 import time
@@ -15,12 +16,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from mspt.errors import ConfigError
-from mspt.evaluation.manifest import Entry, read_manifest, select_entries
+from mspt.evaluation.manifest import Entry, read_manifest, relative_name, select_entries
 from mspt.evaluation.metrics import MIN_IMAGES
 from mspt.training.batches import Batch
 from mspt.training.budget import Cost, measure_cost, parse_budget
+from mspt.training.carryover import Anchor
 from mspt.training.engine import Engine
-from mspt.training.frames import frames_bytes
+from mspt.training.frames import check_present, frames_bytes
 from mspt.training.networks import build_network
 from mspt.training.stages import DataConfig, RunConfig, StageConfig
 
@@ -38,8 +40,9 @@ class RunPlan:
     def digest(self) -> str:
         """Return what changes when the images' names or labels do."""
         digest = hashlib.sha256()
-        for entry in (*self.train, *self.val):
-            digest.update(f"{entry.path.name}|{entry.mos}|{entry.source}\n".encode())
+        for e in (*self.train, *self.val):
+            line = f"{e.path.name}|{e.mos}|{e.source}|{e.identity}|{e.split}\n"
+            digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
 
@@ -51,6 +54,7 @@ def make_plan(run: RunConfig) -> RunPlan:
         ManifestError: if a manifest cannot be read, or a mos lies outside its declared scale.
     """
     train, val = read_run_data(run)
+    check_present([*train, *val])
     stages = tuple(_with_steps(number, stage, train) for number, stage in enumerate(run.stages, 1))
     network = build_network(run.network)
     costs = [measure_cost(network, stage.short_side) for stage in stages]
@@ -95,15 +99,11 @@ def read_run_data(run: RunConfig) -> tuple[list[Entry], list[Entry]]:
 
 def _read_set(data: DataConfig) -> Iterator[Entry]:
     """Yield the entries of one set, with what the run file declares of them."""
-    worst, best = data.mos_scale
-    if worst == best:
-        raise ConfigError(f"{data.manifest}: mos_scale {worst:g}..{best:g} is no scale")
     undecided = 0
     for entry in read_manifest(data.manifest, images=data.images, mos_scale=data.mos_scale):
         split = entry.split or data.split
         if not split and data.val_share:
-            lot = zlib.crc32(entry.group.encode(errors="surrogateescape")) / 2**32
-            split = "val" if lot < data.val_share else "train"
+            split = "val" if _lot(entry, data) < data.val_share else "train"
         undecided += not split
         yield replace(entry, source=entry.source or data.source, split=split)
     if undecided:
@@ -111,6 +111,12 @@ def _read_set(data: DataConfig) -> Iterator[Entry]:
             f"{data.manifest}: {undecided} rows name no split; add a column split, or declare "
             'split = "train" or val_share = 0.1 in the run file'
         )
+
+
+def _lot(entry: Entry, data: DataConfig) -> float:
+    """Return a number in 0..1 that follows from who is shown, wherever the folder lies."""
+    name = entry.identity or relative_name(entry.path, data.images or data.manifest.parent)
+    return zlib.crc32(name.encode(errors="surrogateescape")) / 2**32
 
 
 def _check_stage_data(
@@ -153,24 +159,29 @@ def describe_plan(plan: RunPlan) -> str:
     engine = Engine(plan.run)
     run = plan.run
     lines = [f"{run.name}: network {run.network}, {len(run.stages)} stages, seed {run.seed}"]
-    total_s, disk = 0.0, 0
+    idle = len(plan.train) - len(select_entries(plan.train, sources=run.stages[-1].sources))
+    if idle:
+        lines.append(f"{idle} training images belong to no stage, by their sources")
+    total_s, disks = 0.0, []
     for number, (stage, cost) in enumerate(zip(run.stages, plan.costs, strict=True), 1):
         engine.check_batch(stage)
         images = len(select_entries(plan.train, sources=stage.sources))
         seen = stage.steps * stage.batch
         stage_s = stage.steps * _measure_step_s(engine, stage, number)
         stage_disk = frames_bytes(images + len(plan.val), stage.short_side)
-        total_s, disk = total_s + stage_s, max(disk, stage_disk)
+        total_s += stage_s
+        disks.append(stage_disk)
         lines.append(
             f"stage {number}: {stage.short_side} px, {cost.gflops} GFLOPs, {images} images of "
             f"{', '.join(sorted(stage.sources))}; {stage.steps} steps of {stage.batch} "
             f"({seen / images:.1f} epochs), about {_duration(stage_s)}, "
             f"{stage_disk / 1e9:.1f} GB on disk"
         )
+    disk = sum(disks) if run.engine.cache else max(disks)  # without a cache, one at a time
     val_images = f"{len(plan.val)} val images after every stage"
     lines.append(
         f"in all: about {_duration(total_s)} of steps, as measured now (scoring {val_images} comes "
-        f"on top); at most {disk / 1e9:.1f} GB on disk at a time"
+        f"on top); at most {disk / 1e9:.1f} GB on disk"
     )
     return "\n".join(lines)
 
@@ -181,6 +192,8 @@ def _measure_step_s(engine: Engine, stage: StageConfig, number: int) -> float:
     rgb = torch.randint(0, 256, (stage.batch, side, side, 3), dtype=torch.uint8)
     batch = Batch(stage.freeze_steps, rgb, torch.linspace(0, 1, stage.batch))
     engine.apply_settings(stage)
+    if stage.distill or stage.l2sp:
+        engine.anchor = Anchor(copy.deepcopy(engine.averaged), side)
     engine.train_step(stage, number, batch)
     started = time.perf_counter()
     engine.train_step(stage, number, batch)

@@ -15,6 +15,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from mspt.evaluation.metrics import MIN_IMAGES, plcc, srcc
+from mspt.evaluation.report import without_nan
 from mspt.training.budget import Cost
 from mspt.training.engine import StepResult
 from mspt.training.stages import StageConfig
@@ -45,7 +46,9 @@ class RunLog:
         if self._path.exists():
             rows = [row for row in read_metrics(self._path) if _place(row) <= (stage, step)]
             text = "".join(json.dumps(row) + "\n" for row in rows)
-            self._path.write_text(text, encoding="utf-8")
+            draft = self._path.with_suffix(".part")
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(self._path)
         self._open_board(purge_step=self._global_step(stage, step) + 1)
 
     def add(self, stage: int, step: int, values: Row) -> None:
@@ -54,7 +57,8 @@ class RunLog:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": stage, "step": step} | values) + "\n")
+            row = {"stage": stage, "step": step} | values
+            file.write(json.dumps(without_nan(row)) + "\n")
         board = self._board or self._open_board(purge_step=None)
         for name, value in _flatten(values):
             board.add_scalar(name, value, self._global_step(stage, step))
@@ -75,8 +79,8 @@ class RunLog:
 
 def read_metrics(path: Path) -> list[Row]:
     """Return the whole rows of a metrics.jsonl; a torn last line is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")  # a whole line ends in a newline
+    return [json.loads(line) for line in lines]
 
 
 def _place(row: Row) -> tuple[int, int]:
@@ -117,9 +121,9 @@ class LiveView:
             values |= {"train_srcc": srcc(score, mos), "train_plcc": plcc(score, mos)}
         return values | {"images_per_s": round(self._steps_per_s() * self._batch(), 2)}
 
-    def line(self, step: int) -> str:
-        """Return one line for people."""
-        values, stage = self.values(), self._stages[self._stage - 1]
+    def line(self, step: int, values: Row) -> str:
+        """Return `values()` as one line for people."""
+        stage = self._stages[self._stage - 1]
         return (
             f"stage {self._stage}  step {step}/{stage.steps}  loss {values['loss']:.4f}  "
             f"SRCC {values.get('train_srcc', float('nan')):.3f}  "

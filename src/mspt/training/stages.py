@@ -30,6 +30,16 @@ class DataConfig(_Strict):
     val_share: float = Field(default=0, ge=0, lt=1)  # else this share of identities becomes val
     mos_scale: tuple[float, float] = (0, 1)  # (worst, best) as labelled; mapped to 0..1
 
+    @model_validator(mode="after")
+    def _check_declarations(self) -> Self:
+        if self.split and self.val_share:
+            raise ValueError(
+                f"split {self.split!r} and val_share {self.val_share:g}: give one of the two"
+            )
+        if self.mos_scale[0] == self.mos_scale[1]:
+            raise ValueError(f"mos_scale {list(self.mos_scale)} has the same worst and best")
+        return self
+
 
 class LossConfig(_Strict):
     """How far scores lie from mos: the weights of the two parts."""
@@ -70,6 +80,16 @@ class StageConfig(_Strict):
     reestimate_bn: int = Field(default=0, ge=0)  # batches that renew batch-norm at the start
     l2sp: float = Field(default=0, ge=0)  # pull towards the stage's start weights, see carryover.py
     distill: float = Field(default=0, ge=0)  # MSE to the previous stage's scores
+
+    @model_validator(mode="after")
+    def _check_replay(self) -> Self:
+        replayed = round((self.replay or 0) * self.batch)
+        if self.replay and not 0 < replayed < self.batch:
+            raise ValueError(
+                f"replay {self.replay:g} of batch {self.batch} is {replayed} images, but both new "
+                "and earlier ones need a place; change either"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:

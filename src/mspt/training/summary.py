@@ -14,7 +14,7 @@ from pathlib import Path
 from mspt.evaluation.evaluate import Estimate, estimate
 from mspt.evaluation.metrics import plcc, srcc
 from mspt.evaluation.paired import Comparison, compare_scores
-from mspt.evaluation.scored import ScoredSet, read_scored
+from mspt.evaluation.scored import ScoredSet, read_scored, scores_path
 from mspt.training.run_log import Row, read_metrics
 from mspt.training.stages import RunConfig
 
@@ -35,10 +35,7 @@ def measure_forgetting(out_dir: Path, run: RunConfig) -> Forgetting:
     Raises:
         ManifestError: if a stage's scores are missing or damaged.
     """
-    after = [
-        read_scored(out_dir / "scores" / f"stage{number}.csv")
-        for number in range(1, len(run.stages) + 1)
-    ]
+    after = [read_scored(scores_path(out_dir, number)) for number in range(1, len(run.stages) + 1)]
     parts = [[scored.select(stage.sources) for stage in run.stages] for scored in after]
     matrix = {name: [[_agree(name, part) for part in row] for row in parts] for name in _METRICS}
     last = parts[-1]
@@ -56,9 +53,9 @@ def write_summary(out_dir: Path, run: RunConfig) -> Path:
     """Write summary.md and summary.png; return the former."""
     forgetting = measure_forgetting(out_dir, run)
     rows = read_metrics(out_dir / "metrics.jsonl")
-    _plot(out_dir / "summary.png", run, rows, forgetting)
     path = out_dir / "summary.md"
     path.write_text("\n".join(_lines(run, forgetting)) + "\n", encoding="utf-8")
+    _plot(out_dir / "summary.png", run, rows, forgetting)
     return path
 
 
@@ -117,8 +114,8 @@ def _plot(path: Path, run: RunConfig, rows: Sequence[Row], forgetting: Forgettin
     numbers = list(range(1, len(found) + 1))
     for k in range(len(found)):
         values = [row[k] for row in found]
-        below = [v.value - v.low for v in values]
-        above = [v.high - v.value for v in values]
+        below = [max(0.0, v.value - v.low) for v in values]
+        above = [max(0.0, v.high - v.value) for v in values]
         label = f"val set of stage {k + 1}"
         agreement.errorbar(
             numbers, [v.value for v in values], [below, above], marker="o", capsize=3, label=label

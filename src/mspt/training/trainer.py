@@ -9,7 +9,6 @@ warm-up and a decay to near zero. After each stage every stage's validation set 
 stage's size, so that the summary can say what was forgotten.
 """
 
-import copy
 import math
 import shutil
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from mspt.errors import ConfigError
 from mspt.evaluation.manifest import Entry, select_entries
 from mspt.evaluation.metrics import plcc, srcc
-from mspt.evaluation.scored import ScoredSet, write_scored
+from mspt.evaluation.scored import ScoredSet, scores_path, write_scored
 from mspt.parallel import usable_cores
 from mspt.spec import InputSpec, square_spec
 from mspt.training.batches import BatchSource
@@ -66,8 +65,7 @@ def train(run: RunConfig, out_dir: Path, *, resume: bool = False, log: Log = pri
     if latest_checkpoint(trainer.checkpoints) and not resume:
         raise ConfigError(f"{out_dir} already holds checkpoints; add --resume or delete it")
     trainer.check_images()
-    if resume:
-        trainer.restore()
+    trainer.begin()
     for number in range(trainer.stage, len(plan.run.stages) + 1):
         trainer.train_stage(number)
     trainer.finish()
@@ -90,9 +88,6 @@ class Trainer:
         self.stage, self.step = 1, 0
         for stage in self.run.stages:
             self.engine.check_batch(stage)
-        if self.engine.remark:
-            self._log(self.engine.remark)
-        self._enter_stage(1)
 
     def check_images(self) -> None:
         """Refuse broken images now rather than hours later."""
@@ -100,27 +95,37 @@ class Trainer:
             entries = [*self._plan.train, *self._plan.val]
             check_images(entries, (self.run.engine.cache or self.out_dir) / "checked-images.txt")
 
-    def restore(self) -> None:
-        """Go on from the newest checkpoint, if there is one.
+    def begin(self) -> None:
+        """Go on from the newest checkpoint, or start if there is none.
 
         Raises:
-            ConfigError: if it belongs to another run file or other data.
+            ConfigError: if the checkpoint belongs to another run file or other data, or the start
+                weights cannot be had.
         """
         folder = latest_checkpoint(self.checkpoints)
-        if folder is None:
-            self._run_log.resume_after(0, 0)
+        if folder:
+            self._restore(folder)
             return
+        self._run_log.resume_after(0, 0)
+        if self.run.init:
+            self._log(self.engine.load_start(self.run.init) or f"start weights: {self.run.init}")
+            self.stage = 0  # kept: a resumed run and L2-SP need them, whatever becomes of the file
+            self._save(square_spec(self.run.stages[0].short_side))
+        self._enter_stage(1)
+
+    def _restore(self, folder: Path) -> None:
         state = load_state(folder)
         self._check_same_run(folder, state)
         self.engine.averaged.load_state_dict(load_network(folder).state_dict())
-        if state.step == self.run.stages[state.stage - 1].steps:
+        self.engine.restore_scaler(state.scaler)
+        if state.stage == 0 or state.step == self.run.stages[state.stage - 1].steps:
             self._drop_frames(state.stage)
             self._enter_stage(state.stage + 1)
         else:
             self.stage, self.step = state.stage, state.step
             self.engine.apply_settings(self.run.stages[self.stage - 1])
             training = load_tensors(folder / "training.safetensors")
-            self.engine.restore_training_state(training, state.scaler)
+            self.engine.restore_training_state(training)
             self._set_anchor()
         self._run_log.resume_after(state.stage, state.step)
         self._log(f"resumed from {folder.name}")
@@ -149,18 +154,10 @@ class Trainer:
         self.engine.anchor = None
         if not (stage.distill or stage.l2sp):
             return
-        if self.stage == 1:  # from the run's start weights
-            start = (
-                copy.deepcopy(self.engine.averaged) if self.step == 0 else Engine(self.run).averaged
-            )
-            side = stage.short_side
-        else:
-            before = self.run.stages[self.stage - 2]
-            side = before.short_side
-            folder = self.checkpoints / checkpoint_name(self.stage - 1, before.steps)
-            start = load_network(folder)
-        start.to(self.engine.accelerator.device)
-        self.engine.anchor = Anchor(start, side)
+        before = self.run.stages[self.stage - 2] if self.stage > 1 else None
+        steps, side = (before.steps, before.short_side) if before else (0, stage.short_side)
+        start = load_network(self.checkpoints / checkpoint_name(self.stage - 1, steps))
+        self.engine.anchor = Anchor(start.to(self.engine.accelerator.device), side)
 
     def train_stage(self, number: int) -> None:
         """Train one stage from wherever it stands, evaluate it and keep its checkpoint."""
@@ -169,17 +166,20 @@ class Trainer:
         entries = select_entries(self._plan.train, sources=stage.sources)
         self._log(f"stage {number}: preparing {len(entries)} images at {stage.short_side} px")
         source = self._open_batches(stage, self._frames(entries, spec))
+        val = self._frames(self._plan.val, spec)  # now, so that a full disk shows before training
         if self.step == 0 and stage.reestimate_bn:
             self._renew_batch_norm(stage, source)
         live = LiveView(self.run.stages, self._plan.costs, number)
         for batch in source.stream(self.step, stage.steps, workers=self._workers()):
-            live.add(self.engine.train_step(stage, number, batch))
+            result = self.engine.train_step(stage, number, batch)
             self.step += 1
+            self._check_loss(stage, result.loss)
+            live.add(result)
             if self.step % _LOG_EVERY == 0 or self.step == stage.steps:
                 self._report(stage, live)
             if self.step % self.run.engine.save_every == 0 and self.step < stage.steps:
                 self._save(spec)
-        self._evaluate(number, self._frames(self._plan.val, spec))
+        self._evaluate(number, val)
         self._save(spec)
         self._drop_frames(number)
         self._enter_stage(number + 1)
@@ -225,16 +225,20 @@ class Trainer:
         reestimate_batch_norm(self.engine.network, batches)
         self.engine.averaged.load_state_dict(self.engine.network.state_dict())
 
+    def _check_loss(self, stage: StageConfig, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise ConfigError(
+                f"stage {self.stage}, step {self.step}: the loss is {loss}; lower peak_lr "
+                f"({stage.peak_lr}) or lengthen warmup_steps ({stage.warmup_steps}), and start in "
+                "a new folder"
+            )
+
     def _report(self, stage: StageConfig, live: LiveView) -> None:
         values = live.values()
-        if not math.isfinite(values["loss"]):
-            raise ConfigError(
-                f"stage {self.stage}, step {self.step}: the loss is {values['loss']}; lower "
-                f"peak_lr ({stage.peak_lr}) or lengthen warmup_steps ({stage.warmup_steps})"
-            )
-        self._log(live.line(self.step))
-        values["lr"] = learning_rate(stage, self.step - 1)
-        self._run_log.add(self.stage, self.step, values)
+        self._log(live.line(self.step, values))
+        self._run_log.add(
+            self.stage, self.step, values | {"lr": learning_rate(stage, self.step - 1)}
+        )
 
     def _evaluate(self, number: int, val: Frames) -> None:
         """Score every stage's validation set at this stage's size."""
@@ -255,9 +259,11 @@ class Trainer:
 
     def _save(self, spec: InputSpec) -> None:
         """Write a checkpoint and drop older ones of the same stage."""
+        if self._leads:
+            self._write_checkpoint(spec)
         self.engine.accelerator.wait_for_everyone()
-        if not self._leads:
-            return
+
+    def _write_checkpoint(self, spec: InputSpec) -> None:
         state = State(
             run=self.run,
             stage=self.stage,
@@ -272,11 +278,6 @@ class Trainer:
         for old in self.checkpoints.glob(f"stage{self.stage}-step*"):
             if place_of(old)[1] < self.step:
                 shutil.rmtree(old)
-
-
-def scores_path(out_dir: Path, stage: int) -> Path:
-    """Return where a run keeps its val scores after a stage."""
-    return out_dir / "scores" / f"stage{stage}.csv"
 
 
 def _what_must_stay(run: RunConfig) -> dict[str, object]:
