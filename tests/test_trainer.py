@@ -19,8 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mspt.errors import ConfigError
 from mspt.training import engine as engine_module
-from mspt.training import trainer
+from mspt.training import plan, summary, trainer
 from mspt.training.batches import BatchSource
+from mspt.training.budget import Cost
 from mspt.training.checkpoint import load_tensors
 from mspt.training.engine import learning_rate
 from mspt.training.network import MsptNetwork
@@ -196,7 +197,9 @@ def stop_at(stage: int, step: int) -> Callable[..., Any]:
 def test_a_run_that_dies_between_any_two_writes_resumes_to_the_same_weights(
     place: str, moment: str, run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of these calls is interrupted, every time it is made, just before or just after it."""
+    """Each of these calls is interrupted time and again, just before or just after it."""
+    monkeypatch.setattr(summary, "_plot", lambda *args: None)  # slow, and no matter here
+    monkeypatch.setattr(plan, "measure_cost", lambda network, side_px: Cost(1, 0.001))
     run = with_engine(with_settings(run, 2, distill=1.0), save_every=3)
     unbroken = train_tiny(run, tmp_path / "unbroken")
     owner, name = (trainer.shutil, "rmtree") if "." in place else (trainer, place)
@@ -217,10 +220,8 @@ def test_a_run_that_dies_between_any_two_writes_resumes_to_the_same_weights(
                 resumed = train_tiny(run, tmp_path / "broken", resume=True)
             break
         except KeyboardInterrupt:
-            spared += moment == "before"  # so that the run gets one call further each time
-            if moment == "after" and place in ("build_frames", "write_scored"):
-                spared += 1  # these are made again from the last checkpoint on
-    assert spared or moment == "after", "nothing was interrupted"
+            spared += 1  # so that the run gets one call further each time
+    assert spared, "nothing was interrupted"
     assert_same_weights(unbroken, resumed)
     assert (tmp_path / "broken/summary.md").exists()
     rows = [read_metrics(tmp_path / out / "metrics.jsonl") for out in ("unbroken", "broken")]
@@ -291,9 +292,9 @@ def test_a_start_anew_before_the_first_checkpoint_has_a_log_of_its_own(
     (tmp_path / "out").mkdir()
     (tmp_path / "out/metrics.jsonl").write_text('{"stage": 1, "step": 3, "loss": 9.0}\n{"torn')
     train_tiny(run, tmp_path / "out")
-    assert (1, 3) not in [
-        (r["stage"], r["step"]) for r in read_metrics(tmp_path / "out/metrics.jsonl")
-    ]
+    rows = read_metrics(tmp_path / "out/metrics.jsonl")
+    assert rows
+    assert all(row["loss"] != 9 for row in rows if "loss" in row)
 
 
 def test_a_run_leaves_summary_scores_and_tensorboard(run: RunConfig, tmp_path: Path) -> None:
@@ -417,6 +418,5 @@ def run_file(manifest: Path, **settings: object) -> str:
     raw: Raw = raw_run(manifest)
     text = 'name = "tiny"\n[loss]\nplcc = 0.0\n[engine]\ndevice = "cpu"\n'
     text += f'[[data]]\nmanifest = "{manifest}"\n[[stages]]\n'
-    return text + "".join(
-        f"{k} = {json.dumps(v)}\n" for k, v in (raw["stages"][0] | settings).items()
-    )
+    stage = raw["stages"][0] | settings
+    return text + "".join(f"{key} = {json.dumps(value)}\n" for key, value in stage.items())
