@@ -21,13 +21,14 @@ from mspt.training.stages import RunConfig
 def test_training_learns_and_the_export_scores_alike(
     run: RunConfig, manifest: Path, tmp_path: Path
 ) -> None:
-    stage = run.stages[0].model_copy(update={"steps": 90, "peak_lr": 3e-3})
+    settings = {"batch": 12, "steps": 40, "peak_lr": 2e-3}
+    stage = run.stages[1].model_copy(update=settings)
     checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
     rows = [json.loads(r) for r in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
-    losses = [row["loss"] for row in rows if "loss" in row]
-    assert losses[-1] < 0.3, "noise this strong is learnt in ninety steps"
+    agreement = [row["train_srcc"] for row in rows if "train_srcc" in row]
+    assert agreement[-1] > 0.6, "noise this strong is learnt in forty steps"
     assert latest_checkpoint(tmp_path / "out/checkpoints") == checkpoint
-    assert load_state(checkpoint).step == 90
+    assert load_state(checkpoint).step == 40
 
     entries = read_manifest(manifest)
     release = export.Release(name="t", version="3", licence="MIT", reference_description="made up")
@@ -36,13 +37,13 @@ def test_training_learns_and_the_export_scores_alike(
     assert b".py" not in (tmp_path / "t.onnx").read_bytes(), "a path of the exporting machine"
     scorer = Scorer(tmp_path / "t.onnx")
     assert scorer.info.label == "t@3"
-    assert scorer.info.spec == square_spec(32)
+    assert scorer.info.spec == square_spec(64)
     assert scorer.info.reference.description == "made up (24 images)"
-    assert scorer.info.training["stages"][0]["images_seen"] == 360
+    assert scorer.info.training["stages"][0]["images_seen"] == 480
     scores = [scorer.score(entry.path).score for entry in entries]
     assert scorer.info.reference.quantiles[0] == pytest.approx(min(scores), abs=1e-5)
     network = load_network(checkpoint)
-    frames = build_frames(entries, square_spec(32), tmp_path / "cache")
+    frames = build_frames(entries, square_spec(64), tmp_path / "cache")
     assert score_frames(network, frames) == pytest.approx(scores, abs=1e-4)
 
 

@@ -54,7 +54,10 @@ def test_pairing_sees_what_two_separate_intervals_would_not() -> None:
 def test_images_may_come_in_another_order() -> None:
     order = np.random.default_rng(3).permutation(200)
     shuffled = ScoredSet([ENTRIES[i] for i in order], GOOD.score[order])
-    assert compare_scores(POOR, shuffled) == compare_scores(POOR, GOOD)
+    expected, found = (compare_scores(POOR, other, resamples=99) for other in (GOOD, shuffled))
+    assert found.srcc.second == pytest.approx(expected.srcc.second)
+    assert found.plcc.gain.value == pytest.approx(expected.plcc.gain.value)
+    assert found.plcc.gain.low == pytest.approx(expected.plcc.gain.low, abs=0.05)
 
 
 def test_too_few_identities_make_no_claim() -> None:
