@@ -242,7 +242,7 @@ def _read_conditions(where: Iterable[str]) -> dict[str, str]:
 @click.argument("run_toml", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder; default: out/NAME.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
-@click.option("--dry-run", is_flag=True, help="Check everything, print the plan, train nothing.")
+@click.option("--dry-run", is_flag=True, help="Check run and data, print the plan, train nothing.")
 def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None:
     """Train the network in stages, as a run file says."""
     from mspt.apps.runs import default_folder
@@ -268,7 +268,9 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 @click.argument("run_b", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(run_a: Path, run_b: Path, as_json: bool) -> None:
-    """Tell which of two runs agrees better with mos on the same val images, and how sure that is.
+    """Tell which of two runs is better, and how sure that is.
+
+    A paired bootstrap over identities on the val images of both, which must be the same.
 
     RUN_A and RUN_B: a run's folder (out/NAME; its last stage counts), its run file, or the
     scores of one stage (out/NAME/scores/stageK.csv).
@@ -295,7 +297,9 @@ def compare(run_a: Path, run_b: Path, as_json: bool) -> None:
 )
 @click.option("--mos-scale", default="0,1", show_default=True, help=_SCALE_HELP)
 def label(manifest: Path, models: tuple[str, ...], output: Path, mos_scale: str) -> None:
-    """Give pseudo-labels to the images of MANIFEST that have no mos; --model may be repeated.
+    """Give pseudo-labels to images that have no mos.
+
+    MANIFEST may lack the mos of some rows or of all; --model may be repeated.
 
     Where at least ten images have a mos, scores are brought to its scale by a 4-parameter
     logistic. The labels of several models are averaged.

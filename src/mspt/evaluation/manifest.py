@@ -139,7 +139,7 @@ class _Form:
                 f"{self.path}, line {line}: mos {text} lies outside the scale {worst:g}..{best:g} "
                 "(worst..best); correct it, or declare the scale that the labels have"
             )
-        return mos
+        return round(mos, 9)  # 0.38, not 0.38000000000000006
 
 
 def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
