@@ -1,0 +1,70 @@
+"""`mspt evaluate, compare, profile`: how good is a model, which is better, what does it cost?"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from mspt.apps.options import MODEL_HELP, SCALE_HELP, read_scale
+from mspt.errors import ConfigError
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--model", default="base", show_default=True, help=MODEL_HELP)
+@click.option("--split", help="Only rows of this split.")
+@click.option("--mos-scale", default="0,1", show_default=True, help=SCALE_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(manifest: Path, model: str, split: str | None, mos_scale: str, as_json: bool) -> None:
+    """Compare scores with the mos of a manifest: SRCC, PLCC, KRCC, RMSE with 95 % intervals."""
+    from mspt.evaluation import report
+    from mspt.evaluation.evaluate import evaluate as evaluate_entries
+    from mspt.evaluation.manifest import read_manifest, select_entries
+    from mspt.inference.scorer import Scorer
+
+    listed = read_manifest(manifest, mos_scale=read_scale(mos_scale))
+    entries = select_entries(listed, split=split)
+    if not entries:
+        known = ", ".join(sorted({entry.split for entry in listed}))
+        raise ConfigError(f"{manifest}: no row has the split {split!r}; there are: {known}")
+    evaluation = evaluate_entries(entries, Scorer(model))
+    click.echo(report.to_json(evaluation) if as_json else report.to_text(evaluation))
+
+
+@click.command()
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(run_a: Path, run_b: Path, as_json: bool) -> None:
+    """Tell which of two runs is better, and how sure that is.
+
+    A paired bootstrap over identities on the val images of both, which must be the same.
+
+    RUN_A and RUN_B: a run's folder (out/NAME; its last stage counts), its run file, or the
+    scores of one stage (out/NAME/scores/stageK.csv).
+    """
+    from mspt.apps.runs import find_scores
+    from mspt.evaluation.paired import compare_scores
+    from mspt.evaluation.report import comparison_to_text, to_json
+    from mspt.evaluation.scored import read_scored
+
+    paths = [find_scores(run) for run in (run_a, run_b)]
+    comparison = compare_scores(*map(read_scored, paths))
+    click.echo(to_json(comparison) if as_json else comparison_to_text(comparison, *map(str, paths)))
+
+
+@click.command()
+@click.option("--model", default="base", show_default=True, help=MODEL_HELP)
+@click.option("--budget", metavar="GFLOPS,PARAMS", help="Limits such as 0.5G,5M; exit 1 above.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def profile(model: str, budget: str | None, as_json: bool) -> None:
+    """Print what a model costs: parameters, GFLOPs (fvcore), size, milliseconds per image."""
+    from mspt.apps.profile import profile_model, to_text
+    from mspt.training.budget import parse_budget
+
+    limits = parse_budget(budget) if budget else None
+    measured = profile_model(model)
+    click.echo(measured.to_json() if as_json else to_text(measured))
+    if limits and (excess := limits.excess(measured.cost)):
+        click.echo(f"over budget: {excess}", err=True)
+        sys.exit(1)

@@ -1,0 +1,82 @@
+"""One line of progress on a terminal: count, images/s, time left, failures; silent elsewhere.
+
+It goes to stderr, so that rows on stdout stay clean.
+"""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+import click
+
+_REDRAW_S = 0.1  # between two drawings
+_CLEAR = "\r\x1b[K"  # back to the line's start, and erase it
+
+
+class Progress:
+    """The line of one run of work."""
+
+    def __init__(self, total: int, *, unit: str = "images", shown: bool = True) -> None:
+        """Begin; nothing is drawn before the first update.
+
+        Args:
+            total: how many there are to do.
+            unit: what they are.
+            shown: whether to draw at all; never done when stderr is no terminal.
+        """
+        self._total, self._unit = total, unit
+        self._shown = shown and sys.stderr.isatty()
+        self._begun: tuple[int, float] | None = None  # what was done at the first update, and when
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._shown and self._drawn:
+            click.echo(err=True)
+
+    def update(self, done: int, failed: int = 0) -> None:
+        """Redraw, if it is time to."""
+        now = time.monotonic()
+        self._begun = self._begun or (done, now)  # a resumed run does not begin at nothing
+        if self._shown and (now - self._drawn >= _REDRAW_S or done == self._total):
+            self._drawn = now
+            before, started = self._begun
+            speed = (done - before) / (now - started) if now > started else 0.0
+            line = describe(done, self._total, speed, failed, unit=self._unit)
+            click.echo(_CLEAR + line, err=True, nl=False)
+
+    def log(self, line: str) -> None:
+        """Print a line on stderr without spoiling the progress."""
+        click.echo((_CLEAR if self._shown else "") + line, err=True)
+
+
+def describe(done: int, total: int, speed: float, failed: int, *, unit: str = "images") -> str:
+    """Return the line: `1200/20000 (6%), 74.3 images/s, 4:13 left, 3 unreadable`.
+
+    Args:
+        done: how many are finished.
+        total: how many there are.
+        speed: per second; 0 while unknown.
+        failed: how many could not be used.
+        unit: what they are.
+    """
+    parts = [f"{done}/{total} ({done / max(total, 1):.0%})"]
+    if speed:
+        parts += [f"{speed:.1f} {unit}/s", f"{_clock(round((total - done) / speed))} left"]
+    if failed:
+        parts.append(f"{failed} unreadable")
+    return ", ".join(parts)
+
+
+def _clock(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
