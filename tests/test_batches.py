@@ -129,12 +129,18 @@ def test_without_a_replay_share_images_come_as_often_as_they_are(frames: Frames)
     assert sorted(seen) == pytest.approx(sorted(frames.mos.tolist()))
 
 
+def augmented(face: RGB, seed: int, *, shift: float, flip: bool) -> RGB:
+    out = np.zeros_like(face)
+    augment(face, default_rng(seed), out, shift=shift, flip=flip)
+    return out
+
+
 def test_augmentation_only_moves_and_mirrors(face: RGB) -> None:
     """Away from the border, every result is the face or its mirror image, moved."""
     reach, inner = 11, slice(20, 300)
     found = set()
     for seed in range(20):
-        moved = augment(face, default_rng(seed), shift=1 / 30, flip=True)[inner, inner]
+        moved = augmented(face, seed, shift=1 / 30, flip=True)[inner, inner]
         matches = [
             (mirrored, down, right)
             for mirrored, source in enumerate((face, face[:, ::-1]))
@@ -151,4 +157,16 @@ def test_augmentation_only_moves_and_mirrors(face: RGB) -> None:
 
 def test_augmentation_can_be_switched_off(face: RGB) -> None:
     for seed in range(5):
-        assert np.array_equal(augment(face, default_rng(seed), shift=0, flip=False), face)
+        assert np.array_equal(augmented(face, seed, shift=0, flip=False), face)
+
+
+@pytest.mark.parametrize("side", [32, 320])
+@pytest.mark.parametrize("shift", [1 / 30, 0.2])
+def test_borders_are_filled_by_reflection(side: int, shift: float, face: RGB) -> None:
+    """The same pixels as a window of numpy's reflected frame."""
+    frame, reach = face[:side, :side], round(side * shift)
+    wide = np.pad(frame, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    for seed in range(20):
+        moved = augmented(frame, seed, shift=shift, flip=False)
+        down, right = default_rng(seed).integers(0, 2 * reach + 1, size=2)
+        assert np.array_equal(moved, wide[down : down + side, right : right + side])
