@@ -166,7 +166,11 @@ def test_profile_prints_the_files_own_figures_and_keeps_a_budget(run_cli: RunCli
     assert done.returncode == 0, done.stderr
     profile = json.loads(done.stdout)
     assert (profile["params"], profile["gflops"]) == (1_518_881, 0.46874)
-    assert set(profile) == {"model", "params", "gflops", "short_side", "size_bytes", "ms"}
+    promised = ["model", "params", "gflops", "short_side", "size_bytes", "ms"]
+    assert list(profile)[:6] == promised
+    assert [b["backend"] for b in profile["backends"]] == ["onnxruntime", "openvino"]
+    assert profile["backends"][0]["difference"] == 0
+    assert profile["backends"][1]["difference"] < 0.02
     over = run_cli("profile", "--budget", "0.4G,1M")
     assert over.returncode == 1
     assert "over budget: 0.46874 GFLOPs > 0.4, 1518881 parameters > 1000000" in over.stderr

@@ -47,6 +47,7 @@ def main() -> None:
     """
     # Pillow's remarks on damaged files name no file; the file's own row says what matters.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # ours: one plain line
     for stream in (sys.stdout, sys.stderr):  # a file name must never end a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from mspt.errors import ConfigError, MissingExtraError
 
+BACKEND_HELP = "auto (onnxruntime), onnxruntime, or openvino (extra [fast])."
 MODEL_HELP = "Embedded model's name, or an .onnx file."
 SCALE_HELP = "WORST,BEST of the labels as written."
 

@@ -87,7 +87,7 @@ def evaluate(entries: Sequence[Entry], scorer: Scorer, *, resamples: int = 1000)
         ManifestError: if an image cannot be scored, or fewer than three are listed.
     """
     score = score_entries(entries, scorer)
-    return evaluate_scores(entries, score, model=scorer.info.label, resamples=resamples)
+    return evaluate_scores(entries, score, model=scorer.label, resamples=resamples)
 
 
 def score_entries(entries: Sequence[Entry], scorer: Scorer) -> Vector:

@@ -21,7 +21,7 @@ from mspt.image.crop import RGB
 from mspt.image.decode import check_size, decode_rgb, read_rgb, rgb_of_pil
 from mspt.image.preprocess import prepare_rgb
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, find_model
-from mspt.inference.session import Session
+from mspt.inference.session import Backend, Session
 from mspt.parallel import map_in_order, usable_cores
 from mspt.results import QualityScore
 
@@ -36,18 +36,29 @@ _DECIMALS = 6  # of a score: beyond them float32 says nothing
 class Scorer:
     """A model ready to score."""
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL) -> None:
+    def __init__(self, model: str | Path = DEFAULT_MODEL, *, backend: Backend = "auto") -> None:
         """Load an embedded model by name, or a model file.
+
+        Args:
+            model: name or path.
+            backend: what computes: `auto` (onnxruntime), `onnxruntime` or `openvino`.
 
         Raises:
             ModelError: if there is no such model, or the file must not be used.
+            ConfigError: if there is no such backend.
+            MissingExtraError: if the backend is not installed.
         """
-        self._session = Session(find_model(model))
+        self._session = Session(find_model(model), backend)
 
     @property
     def info(self) -> ModelInfo:
         """What the model file says of itself."""
         return self._session.info
+
+    @property
+    def label(self) -> str:
+        """How rows name the model: `base@1`, or `base@1+bf16` where it computes in bf16."""
+        return self._session.label
 
     def score(self, image: ImageLike) -> QualityScore:
         """Score one image.
@@ -75,7 +86,7 @@ class Scorer:
             percentile=self.info.reference.percentile(score),
             width=width,
             height=height,
-            model=self.info.label,
+            model=self.label,
         )
 
     def score_many(
@@ -101,7 +112,7 @@ class Scorer:
         try:
             return self._score(image)
         except ImageError as error:
-            return QualityScore.failed(name_of(image), error, self.info.label)
+            return QualityScore.failed(name_of(image), error, self.label)
 
 
 def name_of(image: ImageLike) -> str:
@@ -135,6 +146,6 @@ def to_rgb(image: ImageLike) -> RGB:
     return image
 
 
-def load(model: str | Path = DEFAULT_MODEL) -> Scorer:
+def load(model: str | Path = DEFAULT_MODEL, *, backend: Backend = "auto") -> Scorer:
     """Load a model: `mspt.load()`, `mspt.load("base")`, `mspt.load("model.onnx")`."""
-    return Scorer(model)
+    return Scorer(model, backend=backend)

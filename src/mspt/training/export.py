@@ -70,8 +70,8 @@ def export_model(
     info = _describe(network, state, release)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model.onnx"
-        _write_onnx(network, state.spec.crop_side, draft)
-        _write_metadata(draft, info)
+        write_onnx(network, state.spec.crop_side, draft)
+        write_metadata(draft, info)
         scores = _score_all(Session(draft), reference, state)
         difference = _largest_difference(network, scores, reference, state)
         if not difference <= MAX_DIFFERENCE:  # so that NaN does not pass
@@ -79,7 +79,7 @@ def export_model(
                 f"{out} is not written: torch and onnxruntime differ by {difference:.2e} on a "
                 f"reference image, more than {MAX_DIFFERENCE:.0e}"
             )
-        _write_metadata(draft, replace(info, reference=_distribution(scores, release)))
+        write_metadata(draft, replace(info, reference=_distribution(scores, release)))
         _move_whole(draft, out)
     return difference
 
@@ -127,7 +127,7 @@ def _summarise(state: State) -> dict[str, Any]:
     return {"run": state.run.name, "seed": state.run.seed, "stages": stages}
 
 
-def _write_onnx(network: Network, side_px: int, path: Path) -> None:
+def write_onnx(network: Network, side_px: int, path: Path) -> None:
     """Write the bare graph, weights inside."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about its own insides
@@ -160,7 +160,7 @@ def _forget_the_exporter(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _write_metadata(path: Path, info: ModelInfo) -> None:
+def write_metadata(path: Path, info: ModelInfo) -> None:
     """Put the metadata into the file, replacing what it had."""
     import onnx
 

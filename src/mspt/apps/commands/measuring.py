@@ -2,20 +2,32 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mspt.apps.options import MODEL_HELP, SCALE_HELP, read_scale
+from mspt.apps.options import BACKEND_HELP, MODEL_HELP, SCALE_HELP, read_scale
 from mspt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mspt.inference.session import Backend
 
 
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
+@click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--split", help="Only rows of this split.")
 @click.option("--mos-scale", default="0,1", show_default=True, help=SCALE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(manifest: Path, model: str, split: str | None, mos_scale: str, as_json: bool) -> None:
+def evaluate(
+    manifest: Path,
+    model: str,
+    backend: "Backend",
+    split: str | None,
+    mos_scale: str,
+    as_json: bool,
+) -> None:
     """Compare scores with the mos of a manifest: SRCC, PLCC, KRCC, RMSE with 95 % intervals."""
     from mspt.evaluation import report
     from mspt.evaluation.evaluate import evaluate as evaluate_entries
@@ -27,7 +39,7 @@ def evaluate(manifest: Path, model: str, split: str | None, mos_scale: str, as_j
     if not entries:
         known = ", ".join(sorted({entry.split for entry in listed}))
         raise ConfigError(f"{manifest}: no row has the split {split!r}; there are: {known}")
-    evaluation = evaluate_entries(entries, Scorer(model))
+    evaluation = evaluate_entries(entries, Scorer(model, backend=backend))
     click.echo(report.to_json(evaluation) if as_json else report.to_text(evaluation))
 
 

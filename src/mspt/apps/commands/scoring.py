@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspt.apps.options import MODEL_HELP
+from mspt.apps.options import BACKEND_HELP, MODEL_HELP
 from mspt.apps.terminal import Progress
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mspt.inference.session import Backend
     from mspt.results import QualityScore
 
 
@@ -21,10 +22,16 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Rows: .csv or .jsonl."
 )
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
+@click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any image could not be scored.")
 def score(
-    paths: tuple[str, ...], output: Path | None, model: str, workers: int | None, strict: bool
+    paths: tuple[str, ...],
+    output: Path | None,
+    model: str,
+    backend: "Backend",
+    workers: int | None,
+    strict: bool,
 ) -> None:
     """Score face photos: files, folders (with all below them) and glob patterns.
 
@@ -37,7 +44,7 @@ def score(
     images = find_images(paths, exclude=output)
     if not images:
         raise ConfigError(f"nothing to score: no file found at {', '.join(paths)}")
-    scorer = Scorer(model)
+    scorer = Scorer(model, backend=backend)
     failed = 0
     show_progress = output is not None or not sys.stdout.isatty()
     with (
