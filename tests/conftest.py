@@ -13,15 +13,28 @@ from numpy.random import default_rng
 from PIL import Image
 
 import mspt
+from mspt.errors import ConfigError
 from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.image.crop import RGB
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import resize_rgb
+from mspt.inference.faces import find_detector
 from mspt.inference.scorer import Scorer
 
 ROOT = Path(__file__).parents[1]
 FACES = ROOT / "examples/faces"
 ORIGINAL = FACES / "original.png"
+
+
+def _seek_detector() -> Path | None:
+    """Return $MSPT_DETECTOR, the fetched file, or the one beside a developer's checkout."""
+    try:
+        return find_detector()
+    except ConfigError:
+        return next(iter((ROOT.parent / "shared/models").glob("yunet*.onnx")), None)
+
+
+DETECTOR = _seek_detector()  # tests that need it are skipped only where none is to be had
 
 if TYPE_CHECKING:
     from mspt.training.stages import RunConfig

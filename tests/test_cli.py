@@ -60,7 +60,7 @@ def test_three_hundred_mixed_files_give_a_row_each(run_cli: RunCli, tmp_path: Pa
     for row in rows:
         assert tuple(row) == COLUMNS
         assert (row["score"] != "") == (row["status"] == "ok") == (row["error"] == "")
-    assert done.stderr == "180 of 300 images could not be scored\n"
+    assert done.stderr == "180 of 300 rows are not ok\n"
     strict = run_cli("score", tmp_path / "photos", "--strict", "-o", tmp_path / "again.csv")
     assert strict.returncode == 1
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "scores.csv").read_bytes()
@@ -121,7 +121,7 @@ def test_workers_do_not_change_the_file(run_cli: RunCli, tmp_path: Path) -> None
         (("score", "*.jpg"), "nothing to score"),
         (("score", ".", "--wrong"), "No such option"),
         (("score", str(ORIGINAL), "--model", "bas"), "no model 'bas'"),
-        (("score", str(ORIGINAL), "-o", "s.xlsx"), "rows are written as .csv or .jsonl"),
+        (("score", str(ORIGINAL), "-o", "s.xlsx"), "rows are written as .csv, .jsonl or .parquet"),
         (("score", str(ORIGINAL), "--workers", "0"), "Invalid value for '--workers'"),
         (("evaluate", "none.csv"), "none.csv: cannot be read as CSV: No such file"),
         (("profile", "--budget", "much"), "budget 'much' is not of the form FLOPS,PARAMS"),

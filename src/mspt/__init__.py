@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mspt.inference.scorer import Scorer, load
     from mspt.results import QualityScore
 
-__version__: str
+__version__ = "0.1.0"  # of the package and its metadata
 
 __all__ = [
     "ImageError",
@@ -38,10 +38,6 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - module attributes have any type
     """Load a public name from its home."""
-    if name == "__version__":
-        from importlib.metadata import version  # slow to import, seldom needed
-
-        return version("mspt")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mspt' has no attribute {name!r}")

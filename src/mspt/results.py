@@ -1,7 +1,7 @@
 """QualityScore: what scoring one face yields. The one row and JSON form of CLI, HTTP and files.
 
 In:   numbers from the scorer, or an error.
-Out:  `to_dict`, whose keys are COLUMNS in that order.
+Out:  `to_dict`, whose keys are COLUMNS in that order, and FACTOR_COLUMNS if factors were measured.
 """
 
 from dataclasses import astuple, dataclass
@@ -35,6 +35,27 @@ COLUMNS = (
 )
 
 
+FACTOR_COLUMNS = (
+    "sharpness",
+    "noise",
+    "blockiness",
+    "brightness",
+    "contrast",
+    "face_px",
+    "reasons",
+)
+
+_INT_COLUMNS = frozenset({"face", "n_faces", "width", "height", "face_px"})
+_TEXT_COLUMNS = frozenset({"path", "band", "status", "error", "model", "reasons"})
+
+
+def type_of_column(name: str) -> Literal["str", "int", "float"]:
+    """Return what a column holds where it is not empty."""
+    if name in _TEXT_COLUMNS:
+        return "str"
+    return "int" if name in _INT_COLUMNS else "float"
+
+
 def band_of(score: float) -> Band:
     """Return the grade of a score in 0..1."""
     return BANDS[min(len(BANDS) - 1, int(score * len(BANDS)))]
@@ -52,6 +73,18 @@ class FaceBox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Factors:
+    """What is measured of a face without a model; image/factors.py has each number's formula."""
+
+    sharpness: float  # about 0..1, higher is sharper
+    noise: float  # standard deviation in grey values 0..255
+    blockiness: float  # 0..8, 0 without a grid
+    brightness: float  # 0..1
+    contrast: float  # 0..1
+    face_px: int  # side of the native square
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QualityScore:
     """How good one face photo looks, or why that cannot be said."""
 
@@ -66,6 +99,8 @@ class QualityScore:
     width: int | None = None  # px of the upright photo
     height: int | None = None
     model: str  # name@version
+    factors: Factors | None = None  # None unless they were asked for
+    reasons: tuple[str, ...] = ()  # why the score may be low, the most extreme first; with factors
 
     @classmethod
     def failed(cls, path: str, error: ImageError, model: str) -> "QualityScore":
@@ -85,7 +120,7 @@ class QualityScore:
         return None if self.score is None else band_of(self.score)
 
     def to_dict(self) -> dict[str, Cell]:
-        """Return the row; absent values are None."""
+        """Return the row; absent values are None. Factors, if any, follow the COLUMNS."""
         box: tuple[Cell, ...] = astuple(self.box) if self.box else (None,) * 5
         cells: tuple[Cell, ...] = (
             self.path,
@@ -101,4 +136,8 @@ class QualityScore:
             self.height,
             self.model,
         )
-        return dict(zip(COLUMNS, cells, strict=True))
+        row = dict(zip(COLUMNS, cells, strict=True))
+        if self.factors is not None:
+            measured = (*astuple(self.factors), "; ".join(self.reasons))
+            row |= dict(zip(FACTOR_COLUMNS, measured, strict=True))
+        return row

@@ -22,6 +22,10 @@ class InputSpec:
     crop_side: int  # px of the centred square cut from it: what the network sees
     resample: Literal["bicubic"] = "bicubic"  # antialiased 8-bit, as Pillow's BICUBIC
     crop: Literal["centre_square"] = "centre_square"  # what is cut before the resize
+    # Where faces are detected, the square around a face (image/crop.py) is cut instead, its margin
+    # chosen so that it frames the face as the training photos do: there the centred square is 1.63
+    # times as long as YuNet's box (median of 106 photos; benchmarks/detection.py).
+    face_margin: float = 0.32
 
     def __post_init__(self) -> None:
         """Refuse a spec that no image could satisfy."""
@@ -30,6 +34,8 @@ class InputSpec:
                 f"InputSpec: crop_side {self.crop_side} px must lie in 32..short_side "
                 f"({self.short_side} px)"
             )
+        if not 0 <= self.face_margin <= 4:
+            raise ModelError(f"InputSpec: face_margin {self.face_margin} must lie in 0..4")
         if self.resample != "bicubic" or self.crop != "centre_square":
             raise ModelError(
                 f"InputSpec: resample {self.resample!r} and crop {self.crop!r} are unknown to this "

@@ -9,16 +9,45 @@ Imports of the heavy parts wait until a command needs them, so that `mspt --help
 import io
 import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 import click
 
-from mspt.apps.commands import making, measuring, scoring
+from mspt import __version__
 from mspt.errors import MsptError
+
+# Command -> module of apps/commands and, where it differs, the function's name.
+_COMMANDS = {
+    "score": "scoring",
+    "detector": "scoring",
+    "filter": "using:filter_",
+    "threshold": "using",
+    "report": "using",
+    "evaluate": "measuring",
+    "compare": "measuring",
+    "profile": "measuring",
+    "synthesize": "making",
+    "label": "making",
+    "train": "making",
+    "export": "making",
+}
 
 
 class _Group(click.Group):
-    """Turns the errors of the library into one line on stderr and an exit code."""
+    """Loads a command when it is called, and turns errors into a line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, function = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(
+            import_module(f"mspt.apps.commands.{module}"), function or cmd_name
+        )
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
         try:
@@ -39,7 +68,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group)
-@click.version_option(package_name="mspt", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """Say how good face photos look: perceptual quality from 0 (worst) to 1 (best).
 
@@ -51,16 +80,3 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a file name must never end a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-for _command in (
-    scoring.score,
-    measuring.evaluate,
-    measuring.compare,
-    measuring.profile,
-    making.synthesize,
-    making.label,
-    making.train,
-    making.export,
-):
-    main.add_command(_command)

@@ -1,4 +1,4 @@
-"""Rows to files: CSV and JSON lines, written as they come.
+"""Rows to files: CSV, JSON lines and Parquet, written as they come.
 
 In:   QualityScore results.
 Out:  a file whose rows are whole up to the last result, also when the run is stopped.
@@ -7,40 +7,54 @@ Out:  a file whose rows are whole up to the last result, also when the run is st
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Protocol, Self
 
-from mspt.errors import ConfigError
-from mspt.results import COLUMNS, Cell, QualityScore
+from mspt.errors import ConfigError, MissingExtraError
+from mspt.results import COLUMNS, Cell, QualityScore, type_of_column
 
-OUTPUT_SUFFIXES = (".csv", ".jsonl")
+OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
+_GROUP_ROWS = 10_000  # of a Parquet file: written together
+
+Row = dict[str, Cell]
+
+
+class _Form(Protocol):
+    """One way to write rows."""
+
+    def write(self, row: Row) -> None: ...
+    def close(self) -> None: ...
 
 
 class RowWriter:
-    """Writes one row per result to a .csv or .jsonl file."""
+    """Writes one row per result to a .csv, .jsonl or .parquet file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] = COLUMNS) -> None:
         """Open the file, replacing an older one.
+
+        Args:
+            path: its suffix says which form.
+            columns: of every row, in this order; what a result lacks is left empty.
 
         Raises:
             ConfigError: if the suffix names no known form.
+            MissingExtraError: if Parquet is wanted and pyarrow is not installed.
         """
-        if path.suffix.lower() not in OUTPUT_SUFFIXES:
-            raise ConfigError(
-                f"{path}: rows are written as {' or '.join(OUTPUT_SUFFIXES)}, not {path.suffix!r}"
-            )
-        self._file: IO[str] = path.open("w", encoding="utf-8", newline="", buffering=1)
-        self.write = self._csv_writer() if path.suffix.lower() == ".csv" else self._write_json
+        forms: dict[str, Callable[[Path, Sequence[str]], _Form]]
+        forms = dict(zip(OUTPUT_SUFFIXES, (_Csv, _JsonLines, _Parquet), strict=True))
+        form = forms.get(path.suffix.lower())
+        if form is None:
+            known = f"{', '.join(OUTPUT_SUFFIXES[:-1])} or {OUTPUT_SUFFIXES[-1]}"
+            raise ConfigError(f"{path}: rows are written as {known}, not {path.suffix!r}")
+        self._columns = columns
+        self._form: _Form = form(path, columns)
 
-    def _csv_writer(self) -> Callable[[QualityScore], None]:
-        writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        return lambda result: writer.writerow(_printable(result))
-
-    def _write_json(self, result: QualityScore) -> None:
-        self._file.write(json.dumps(_printable(result), ensure_ascii=False) + "\n")
+    def write(self, result: QualityScore) -> None:
+        """Write the row of a result."""
+        cells = result.to_dict() | {"path": _valid_text(result.path)}
+        self._form.write({column: cells.get(column) for column in self._columns})
 
     def __enter__(self) -> Self:
         return self
@@ -51,11 +65,66 @@ class RowWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._form.close()
+
+
+class _Csv:
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._file = _open_text(path)
+        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
+        self._writer.writeheader()
+
+    def write(self, row: Row) -> None:
+        self._writer.writerow(row)
+
+    def close(self) -> None:
         self._file.close()
 
 
-def _printable(result: QualityScore) -> dict[str, Cell]:
-    return result.to_dict() | {"path": _valid_text(result.path)}
+class _JsonLines:
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._file = _open_text(path)
+
+    def write(self, row: Row) -> None:
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    """Rows by groups; the file can be read once it is closed, which Ctrl-C does too."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of("parquet", error) from error
+        types = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
+        self._schema = pa.schema([(c, types[type_of_column(c)]) for c in columns])
+        self._make_table: Any = pa.Table.from_pylist
+        self._writer = pq.ParquetWriter(path, self._schema)
+        self._rows: list[Row] = []
+
+    def write(self, row: Row) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(self._make_table(self._rows, schema=self._schema))
+        self._rows = []
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._writer.close()
+
+
+def _open_text(path: Path) -> IO[str]:
+    """Open a file whose lines reach the disk one by one, so that a stopped run keeps them."""
+    return path.open("w", encoding="utf-8", newline="", buffering=1)
 
 
 def printable_path(path: str) -> str:

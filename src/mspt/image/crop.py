@@ -1,12 +1,14 @@
 """Cut the part of an image that is scored.    decode -> [crop] -> preprocess -> session
 
 In:   `rgb`, uint8, (height, width, 3), upright.
-Out:  a view of it.
-Not here: resizing (preprocess.py).
+Out:  a square view of it: the photo's centre, or one face with some of what is around it.
+Not here: where faces are (inference/faces.py), resizing (preprocess.py).
 """
 
 import numpy as np
 import numpy.typing as npt
+
+from mspt.results import FaceBox
 
 RGB = npt.NDArray[np.uint8]  # uint8 (height, width, 3)
 
@@ -17,3 +19,23 @@ def crop_centre_square(rgb: RGB, side_px: int | None = None) -> RGB:
     side = min(height, width) if side_px is None else side_px
     top, left = (height - side) // 2, (width - side) // 2
     return rgb[top : top + side, left : left + side]
+
+
+def crop_face_square(rgb: RGB, box: FaceBox, margin: float) -> RGB:
+    """Return the square around a face: the one rule for it.
+
+    The square is centred on the box; its side is the box's longer side, widened by `margin` of it
+    to both ends. Where it would leave the photo it is moved inside; where it is larger than the
+    photo's short side, it is cut down to that. Nothing is ever made up by padding.
+    """
+    height, width = rgb.shape[:2]
+    longer = max(box.x2 - box.x1, box.y2 - box.y1)
+    side = max(1, min(round(longer * (1 + 2 * margin)), height, width))
+    left = _place((box.x1 + box.x2 - side) / 2, width - side)
+    top = _place((box.y1 + box.y2 - side) / 2, height - side)
+    return rgb[top : top + side, left : left + side]
+
+
+def _place(wanted: float, last: int) -> int:
+    """Return the start nearest to the wanted one that lies inside the photo."""
+    return min(max(round(wanted), 0), last)

@@ -26,10 +26,18 @@ def resize_rgb(rgb: RGB, height: int, width: int) -> RGB:
 
 
 def prepare_rgb(rgb: RGB, spec: InputSpec) -> RGB:
-    """Return the network's input, uint8 (S, S, 3) with S = `spec.crop_side`.
+    """Return the network's input for a whole photo, uint8 (S, S, 3) with S = `spec.crop_side`.
 
     Crops before it resizes: the same field of view for less work.
     """
-    short_side = min(rgb.shape[:2])
-    side = round(short_side * spec.crop_side / spec.short_side)
-    return resize_rgb(crop_centre_square(rgb, side), spec.crop_side, spec.crop_side)
+    return resize_square(crop_scored_square(rgb, spec), spec)
+
+
+def crop_scored_square(rgb: RGB, spec: InputSpec) -> RGB:
+    """Return the centred square of a whole photo that its score is about."""
+    return crop_centre_square(rgb, round(min(rgb.shape[:2]) * spec.crop_side / spec.short_side))
+
+
+def resize_square(square: RGB, spec: InputSpec) -> RGB:
+    """Return a cut-out square as the network's input, uint8 (S, S, 3)."""
+    return resize_rgb(square, spec.crop_side, spec.crop_side)

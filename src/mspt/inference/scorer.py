@@ -1,6 +1,6 @@
 """Scoring: the one path from a photo to a QualityScore. Read this file first.
 
-decode -> crop -> preprocess -> session -> QualityScore
+decode -> [faces] -> crop -> preprocess -> session -> QualityScore
 
 In:   paths, encoded bytes, PIL images or RGB arrays.
 Out:  QualityScore, in input order; from `score_many`, bad images are results too.
@@ -11,19 +11,24 @@ change its score.
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from mspt.errors import ImageError
-from mspt.image.crop import RGB
+from mspt.errors import ConfigError, ImageError
+from mspt.image.crop import RGB, crop_face_square
 from mspt.image.decode import check_size, decode_rgb, read_rgb, rgb_of_pil
-from mspt.image.preprocess import prepare_rgb
+from mspt.image.factors import explain, load_reference, measure_factors
+from mspt.image.preprocess import crop_scored_square, resize_square
+from mspt.inference.faces import FaceDetector, find_detector
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, find_model
 from mspt.inference.session import Backend, Session
 from mspt.parallel import map_in_order, usable_cores
-from mspt.results import QualityScore
+from mspt.results import FaceBox, QualityScore
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -33,15 +38,37 @@ ImageLike = Union[str, os.PathLike[str], bytes, "PilImage", RGB]
 _DECIMALS = 6  # of a score: beyond them float32 says nothing
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceSearch:
+    """Score faces instead of whole photos."""
+
+    max_faces: int | None = None  # per photo, the largest ones; None: all
+    min_face_px: int = 0  # shorter side of a box; smaller faces count as absent
+
+    def __post_init__(self) -> None:
+        """Refuse what no photo could satisfy."""
+        if self.max_faces is not None and self.max_faces < 1:
+            raise ConfigError(f"max_faces {self.max_faces} must be at least 1")
+
+
 class Scorer:
     """A model ready to score."""
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, *, backend: Backend = "auto") -> None:
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        backend: Backend = "auto",
+        detector: str | Path | None = None,
+        factors: bool = False,
+    ) -> None:
         """Load an embedded model by name, or a model file.
 
         Args:
             model: name or path.
             backend: what computes: `auto` (onnxruntime), `onnxruntime` or `openvino`.
+            detector: a YuNet file for finding faces; default: $MSPT_DETECTOR or the fetched one.
+            factors: measure also why a score may be low: `factors` and `reasons` of every result.
 
         Raises:
             ModelError: if there is no such model, or the file must not be used.
@@ -49,6 +76,8 @@ class Scorer:
             MissingExtraError: if the backend is not installed.
         """
         self._session = Session(find_model(model), backend)
+        self._detector_file = None if detector is None else Path(detector)
+        self._factor_reference = load_reference(self.info.spec.crop_side) if factors else None
 
     @property
     def info(self) -> ModelInfo:
@@ -60,8 +89,12 @@ class Scorer:
         """How rows name the model: `base@1`, or `base@1+bf16` where it computes in bf16."""
         return self._session.label
 
+    @cached_property
+    def _detector(self) -> FaceDetector:
+        return FaceDetector(find_detector(self._detector_file))
+
     def score(self, image: ImageLike) -> QualityScore:
-        """Score one image.
+        """Score one image as a whole: its centred square.
 
         Args:
             image: path, encoded bytes, PIL image, or RGB uint8 array (height, width, 3).
@@ -71,26 +104,45 @@ class Scorer:
             TypeError: if it is none of the above.
         """
         try:
-            return self._score(image)
+            return self._score_whole(image)
         except ImageError as error:
-            where = f"{name_of(image)}: " if name_of(image) else ""
-            raise type(error)(f"{where}{error}") from error
+            raise _located(error, image) from error
 
-    def _score(self, image: ImageLike) -> QualityScore:
-        rgb = to_rgb(image)
-        score = round(self._session.score_rgb(prepare_rgb(rgb, self.info.spec)), _DECIMALS)
-        height, width = rgb.shape[:2]
-        return QualityScore(
-            path=name_of(image),
-            score=score,
-            percentile=self.info.reference.percentile(score),
-            width=width,
-            height=height,
-            model=self.label,
-        )
+    def score_faces(
+        self, image: ImageLike, *, max_faces: int | None = None, min_face_px: int = 0
+    ) -> list[QualityScore]:
+        """Find the faces of an image and score each, the largest first.
+
+        The square around a face is cut out by the rule of `image.crop.crop_face_square`, with the
+        margin that the model's InputSpec names.
+
+        Args:
+            image: as for `score`.
+            max_faces: score only so many, the largest; default: all.
+            min_face_px: leave out faces whose box has a shorter side.
+
+        Returns:
+            One result per face. Without any face, one result with the status `no_face`; a face
+            too small to be scored is a result with the status `too_small`.
+
+        Raises:
+            ImageError: if the image cannot be decoded, is too small or too large.
+            ConfigError: if there is no detector file, saying how to get it.
+            MissingExtraError: if OpenCV is not installed.
+        """
+        try:
+            return self._score_faces(
+                image, FaceSearch(max_faces=max_faces, min_face_px=min_face_px)
+            )
+        except ImageError as error:
+            raise _located(error, image) from error
 
     def score_many(
-        self, images: Iterable[ImageLike], *, workers: int | None = None
+        self,
+        images: Iterable[ImageLike],
+        *,
+        workers: int | None = None,
+        faces: FaceSearch | None = None,
     ) -> Iterator[QualityScore]:
         """Score images in parallel and yield the results in input order.
 
@@ -100,19 +152,93 @@ class Scorer:
         Args:
             images: as for `score`.
             workers: threads; default: the number of cores this process may use.
+            faces: score the faces of each image, as `score_faces` does, instead of the whole.
 
         Raises:
             TypeError: at once, if handed a single path or file instead of several images.
+            ConfigError, MissingExtraError: at once, if faces are wanted and there is no detector.
         """
+        return chain.from_iterable(self.score_photos(images, workers=workers, faces=faces))
+
+    def score_photos(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        workers: int | None = None,
+        faces: FaceSearch | None = None,
+    ) -> Iterator[list[QualityScore]]:
+        """Score images as `score_many` does; yield the results of each image together."""
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError("score_many takes several images; for a single one there is score")
-        return map_in_order(self._score_or_explain, images, workers=workers or usable_cores())
+        if faces:
+            self._detector  # noqa: B018 - loaded now, so that its absence is known at once
+        score = partial(self._score_or_explain, faces=faces)
+        return map_in_order(score, images, workers=workers or usable_cores())
 
-    def _score_or_explain(self, image: ImageLike) -> QualityScore:
+    def _score_or_explain(self, image: ImageLike, faces: FaceSearch | None) -> list[QualityScore]:
         try:
-            return self._score(image)
+            return self._score_faces(image, faces) if faces else [self._score_whole(image)]
         except ImageError as error:
-            return QualityScore.failed(name_of(image), error, self.label)
+            return [QualityScore.failed(name_of(image), error, self.label)]
+
+    def _score_whole(self, image: ImageLike) -> QualityScore:
+        rgb = to_rgb(image)
+        return self._score_square(
+            crop_scored_square(rgb, self.info.spec), self._describe(image, rgb)
+        )
+
+    def _score_faces(self, image: ImageLike, wanted: FaceSearch) -> list[QualityScore]:
+        rgb = to_rgb(image)
+        photo = self._describe(image, rgb)
+        boxes = [
+            box
+            for box in self._detector.find(rgb)
+            if min(box.x2 - box.x1, box.y2 - box.y1) >= wanted.min_face_px
+        ]
+        if not boxes:
+            smaller = f" of at least {wanted.min_face_px} px" if wanted.min_face_px else ""
+            return [
+                replace(photo, status="no_face", n_faces=0, error=f"no face{smaller} was found")
+            ]
+        return [
+            self._score_face(rgb, box, replace(photo, face=number, n_faces=len(boxes), box=box))
+            for number, box in enumerate(boxes[: wanted.max_faces])
+        ]
+
+    def _score_face(self, rgb: RGB, box: FaceBox, face: QualityScore) -> QualityScore:
+        square = crop_face_square(rgb, box, self.info.spec.face_margin)
+        try:
+            check_size(square.shape[1], square.shape[0])
+        except ImageError as error:
+            return replace(face, status=error.status, error=f"the face's square is {error}")
+        return self._score_square(square, face)
+
+    def _describe(self, image: ImageLike, rgb: RGB) -> QualityScore:
+        """Return what is known of an image before its score is."""
+        height, width = rgb.shape[:2]
+        return QualityScore(
+            path=name_of(image),
+            score=None,
+            percentile=None,
+            width=width,
+            height=height,
+            model=self.label,
+        )
+
+    def _score_square(self, square: RGB, about: QualityScore) -> QualityScore:
+        prepared = resize_square(square, self.info.spec)
+        score = round(self._session.score_rgb(prepared), _DECIMALS)
+        result = replace(about, score=score, percentile=self.info.reference.percentile(score))
+        if self._factor_reference is None:
+            return result
+        factors = measure_factors(square, prepared)
+        return replace(result, factors=factors, reasons=explain(factors, self._factor_reference))
+
+
+def _located(error: ImageError, image: ImageLike) -> ImageError:
+    """Return the error with the image's name before it."""
+    name = name_of(image)
+    return type(error)(f"{name}: {error}" if name else str(error))
 
 
 def name_of(image: ImageLike) -> str:
@@ -146,6 +272,12 @@ def to_rgb(image: ImageLike) -> RGB:
     return image
 
 
-def load(model: str | Path = DEFAULT_MODEL, *, backend: Backend = "auto") -> Scorer:
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    backend: Backend = "auto",
+    detector: str | Path | None = None,
+    factors: bool = False,
+) -> Scorer:
     """Load a model: `mspt.load()`, `mspt.load("base")`, `mspt.load("model.onnx")`."""
-    return Scorer(model, backend=backend)
+    return Scorer(model, backend=backend, detector=detector, factors=factors)

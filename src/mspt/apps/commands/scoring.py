@@ -1,4 +1,4 @@
-"""`mspt score`: a row for every photo."""
+"""`mspt score`: a row for every photo, or for every face; `mspt detector`: what finds faces."""
 
 import sys
 from contextlib import nullcontext
@@ -12,6 +12,7 @@ from mspt.apps.terminal import Progress
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mspt.inference.scorer import FaceSearch
     from mspt.inference.session import Backend
     from mspt.results import QualityScore
 
@@ -19,12 +20,39 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Rows: .csv or .jsonl."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Rows: .csv, .jsonl or .parquet.",
 )
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
-@click.option("--strict", is_flag=True, help="Exit with 1 if any image could not be scored.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if any row is not ok.")
+@click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
+@click.option(
+    "--detector",
+    type=click.Path(path_type=Path),
+    help="YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got.",
+)
+@click.option("--max-faces", type=click.IntRange(min=1), help="Per photo, with --detect.")
+@click.option(
+    "--min-face",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Shorter side of a face's box in px, with --detect; smaller faces do not count.",
+)
+@click.option("--factors", is_flag=True, help="Measure why: sharpness, noise ... and reasons.")
+@click.option("--every", metavar="TIME", help="Open videos: a row per frame, such as 0.5s.")
+@click.option("--best", type=click.IntRange(min=1), help="Write the best frames, with --every.")
+@click.option(
+    "--best-to",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("best-frames"),
+    show_default=True,
+    help="Folder for them.",
+)
 def score(
     paths: tuple[str, ...],
     output: Path | None,
@@ -32,36 +60,76 @@ def score(
     backend: "Backend",
     workers: int | None,
     strict: bool,
+    detect: bool,
+    detector: Path | None,
+    max_faces: int | None,
+    min_face: int,
+    factors: bool,
+    every: str | None,
+    best: int | None,
+    best_to: Path,
 ) -> None:
     """Score face photos: files, folders (with all below them) and glob patterns.
 
-    Prints `score  path` lines, or writes one row per image with -o.
+    Prints `score  path` lines, or writes one row per image with -o: one per face with --detect, one
+    per frame of a video with --every.
     """
     from mspt.apps.inputs import find_images
     from mspt.apps.outputs import RowWriter
+    from mspt.apps.video import BestShots, count_shots, open_shots, parse_interval, score_shots
     from mspt.inference.scorer import Scorer
+    from mspt.results import COLUMNS, FACTOR_COLUMNS
 
+    faces = _read_face_options(detect, detector, max_faces, min_face)
+    if best and not every:
+        raise ConfigError(f"--best {best} is about frames of videos; add --every TIME")
+    every_s = parse_interval(every) if every else None
     images = find_images(paths, exclude=output)
     if not images:
         raise ConfigError(f"nothing to score: no file found at {', '.join(paths)}")
-    scorer = Scorer(model, backend=backend)
-    failed = 0
+    scorer = Scorer(model, backend=backend, detector=detector, factors=factors)
+    scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
+    columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
+    best_shots = BestShots(best or 0)
+    rows_done = failed = 0
     show_progress = output is not None or not sys.stdout.isatty()
     with (
-        RowWriter(output) if output else nullcontext() as rows,
-        Progress(len(images), shown=show_progress) as progress,
+        RowWriter(output, columns) if output else nullcontext() as rows,
+        Progress(count_shots(images, every_s), shown=show_progress) as progress,
     ):
-        for done, result in enumerate(scorer.score_many(images, workers=workers), 1):
-            if rows:
-                rows.write(result)
-            else:
-                _print_score(result, progress)
-            failed += result.status != "ok"
+        for done, (shot, results) in enumerate(scored, 1):
+            for result in results:
+                if rows:
+                    rows.write(result)
+                else:
+                    _print_score(result, progress)
+                rows_done += 1
+                failed += result.status != "ok"
+            best_shots.offer(shot, results)
             progress.update(done, failed)
+    for path in best_shots.write(best_to) if best else ():
+        click.echo(path, err=output is None)  # rows without -o have stdout to themselves
     if failed:
-        click.echo(f"{failed} of {len(images)} images could not be scored", err=True)
+        click.echo(f"{failed} of {rows_done} rows are not ok", err=True)
     if strict and failed:
         sys.exit(1)
+
+
+def _read_face_options(
+    detect: bool, detector: Path | None, max_faces: int | None, min_face: int
+) -> "FaceSearch | None":
+    from mspt.inference.scorer import FaceSearch
+
+    if not detect:
+        for name, given in (
+            ("--detector", detector),
+            ("--max-faces", max_faces),
+            ("--min-face", min_face),
+        ):
+            if given:
+                raise ConfigError(f"{name} {given} is about faces; add --detect")
+        return None
+    return FaceSearch(max_faces=max_faces, min_face_px=min_face)
 
 
 def _print_score(result: "QualityScore", progress: Progress) -> None:
@@ -71,4 +139,20 @@ def _print_score(result: "QualityScore", progress: Progress) -> None:
     if result.score is None:
         progress.log(f"{path}: {result.error}")
     shown = "-     " if result.score is None else f"{result.score:.4f}"
-    click.echo(f"{shown}  {path}")
+    face = "" if result.face is None else f"  face {result.face + 1} of {result.n_faces}"
+    reasons = f"  ({', '.join(result.reasons)})" if result.reasons else ""
+    click.echo(f"{shown}  {path}{face}{reasons}")
+
+
+@click.group()
+def detector() -> None:
+    """The model that finds faces for `mspt score --detect`."""
+
+
+@detector.command()
+@click.option("--url", help="A mirror; the file must be the same.")
+def fetch(url: str | None) -> None:
+    """Download it once into the user's cache, checking its SHA-256."""
+    from mspt.inference.faces import URL, fetch_detector
+
+    click.echo(fetch_detector(url or URL))

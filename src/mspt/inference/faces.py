@@ -1,0 +1,164 @@
+"""Where the faces of a photo are.    decode -> [faces] -> crop -> preprocess -> session
+
+In:   `rgb`, uint8, (height, width, 3), upright.
+Out:  FaceBox in px of that photo, largest first.
+Not here: what is cut out around a box (image/crop.py).
+
+The detector is YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y) through OpenCV's
+FaceDetectorYN, extra [detect]. Its model file is not part of this package: `find_detector` says
+where it is sought, `fetch_detector` gets it from OpenCV's model zoo.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mspt.errors import ConfigError, MissingExtraError, ModelError
+from mspt.image.crop import RGB
+from mspt.results import FaceBox
+
+LONG_SIDE_PX = 640  # of what the detector sees; larger photos are reduced, smaller ones are not
+MIN_DET_SCORE = 0.7  # chosen by benchmarks/detection.py
+_MAX_OVERLAP = 0.3  # of two boxes (IoU) that are two faces: OpenCV's default
+_CANDIDATES = 5000  # before overlapping ones are dropped: OpenCV's default
+
+ENVIRONMENT = "MSPT_DETECTOR"
+URL = (
+    "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+    "face_detection_yunet_2023mar.onnx"
+)
+SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+_TIMEOUT_S = 60
+
+
+class FaceDetector:
+    """YuNet; safe to share between threads."""
+
+    def __init__(self, file: Path) -> None:
+        """Load the detector.
+
+        Raises:
+            MissingExtraError: if OpenCV is not installed.
+            ModelError: if the file is no YuNet model.
+        """
+        try:
+            import cv2
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of("detect", error) from error
+        cv2.setNumThreads(1)  # callers run in parallel
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        self._cv2: Any = cv2
+        self._file = file
+        self._local = threading.local()  # an instance serves one thread at a time
+        self._instance()  # fail now, not at the first photo
+
+    def _instance(self) -> Any:  # noqa: ANN401 - cv2 has no types
+        if not hasattr(self._local, "detector"):
+            try:
+                self._local.detector = self._cv2.FaceDetectorYN.create(
+                    str(self._file), "", (32, 32), MIN_DET_SCORE, _MAX_OVERLAP, _CANDIDATES
+                )
+            except self._cv2.error as error:
+                raise ModelError(
+                    f"{self._file}: OpenCV cannot load it as a YuNet face detector: {error.err}"
+                ) from error
+        return self._local.detector
+
+    def find(self, rgb: RGB) -> list[FaceBox]:
+        """Return all faces, largest first, boxes clipped to the photo."""
+        height, width = rgb.shape[:2]
+        scale = min(1.0, LONG_SIDE_PX / max(height, width))
+        seen_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+        bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+        if scale < 1:
+            bgr = self._cv2.resize(bgr, seen_wh, interpolation=self._cv2.INTER_AREA)
+        detector = self._instance()
+        detector.setInputSize(seen_wh)
+        rows = detector.detect(bgr)[1]
+        stretch_wh = (width / seen_wh[0], height / seen_wh[1])
+        boxes = [] if rows is None else [_to_box(row, stretch_wh, width, height) for row in rows]
+        whole = [box for box in boxes if box.x2 > box.x1 and box.y2 > box.y1]
+        return sorted(whole, key=lambda box: (-_area(box), box.x1, box.y1))
+
+
+def _to_box(row: Any, stretch_wh: tuple[float, float], width: int, height: int) -> FaceBox:  # noqa: ANN401
+    """Turn a row of YuNet (left, top, width, height, landmarks, score) into a box of the photo."""
+    left, top, box_width, box_height = (float(value) for value in row[:4])
+    across, down = stretch_wh
+    return FaceBox(
+        x1=round(min(max(left * across, 0), width), 1),
+        y1=round(min(max(top * down, 0), height), 1),
+        x2=round(min(max((left + box_width) * across, 0), width), 1),
+        y2=round(min(max((top + box_height) * down, 0), height), 1),
+        det_score=round(float(row[-1]), 4),
+    )
+
+
+def _area(box: FaceBox) -> float:
+    return (box.x2 - box.x1) * (box.y2 - box.y1)
+
+
+def cached_detector() -> Path:
+    """Return where `fetch_detector` puts the model file: the user's cache."""
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return folder / "mspt" / URL.rpartition("/")[2]
+
+
+def find_detector(file: Path | None = None) -> Path:
+    """Return the detector's model file: the one given, $MSPT_DETECTOR, or the fetched one.
+
+    Raises:
+        ConfigError: if it is not there, saying how to get it.
+    """
+    given = file or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
+    if given is not None:
+        if not given.is_file():
+            origin = "" if file else f" (from ${ENVIRONMENT})"
+            raise ConfigError(f"no face detector at {given}{origin}; correct the path")
+        return given
+    if not cached_detector().is_file():
+        raise ConfigError(
+            "faces need a detector: run `mspt detector fetch` once (227 KiB from OpenCV's model "
+            f"zoo), or name a YuNet file by --detector FILE or {ENVIRONMENT}=FILE"
+        )
+    return cached_detector()
+
+
+def fetch_detector(url: str = URL) -> Path:
+    """Download the detector into the user's cache, unless it is there; return its path.
+
+    Raises:
+        ConfigError: if it cannot be downloaded, or is another file than the known one.
+    """
+    from hashlib import sha256
+    from urllib.request import urlopen  # here, since they slow down every start
+
+    target = cached_detector()
+    if target.is_file() and sha256(target.read_bytes()).hexdigest() == SHA256:
+        return target
+    try:
+        with urlopen(url, timeout=_TIMEOUT_S) as response:
+            data = response.read()
+    except (OSError, ValueError) as error:  # urllib's errors are OSErrors
+        raise ConfigError(
+            f"{url}: cannot be fetched: {getattr(error, 'reason', error)}; on a machine without "
+            f"network, copy the file there and name it by --detector FILE or {ENVIRONMENT}=FILE"
+        ) from error
+    found = sha256(data).hexdigest()
+    if found != SHA256:
+        raise ConfigError(
+            f"{url}: {len(data)} bytes with SHA-256 {found}, not the known detector's {SHA256}; "
+            "nothing was kept"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_suffix(".part")
+    draft.write_bytes(data)
+    draft.replace(target)
+    return target

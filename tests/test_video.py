@@ -1,0 +1,143 @@
+"""Videos: frames at regular times, rows in order, the best frames kept."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FACES, ORIGINAL, RunCli
+from PIL import Image, ImageFilter
+
+from mspt.apps.video import BestShots, Shot, count_shots, open_shots, parse_interval, score_shots
+from mspt.errors import ConfigError
+from mspt.image.crop import RGB
+from mspt.image.decode import read_rgb
+from mspt.inference.scorer import Scorer
+
+SHARPEST = 23  # the frame in focus
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds, ten frames a second, that come into focus and go out of it."""
+    import av
+
+    face = Image.open(ORIGINAL).convert("RGB")
+    path = tmp_path_factory.mktemp("video") / "my clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width = stream.height = 320
+        stream.pix_fmt = "yuv420p"
+        for number in range(40):
+            image = face.filter(ImageFilter.GaussianBlur(abs(number - SHARPEST) / 3))
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0.5s", 0.5), ("500ms", 0.5), ("2", 2), (".1s", 0.1), (" 1s ", 1)]
+)
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert parse_interval(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1s", "soon", "1m", "nan", "1s2"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no time above 0 such as"):
+        parse_interval(text)
+
+
+@pytest.mark.parametrize(
+    ("every_s", "times"),
+    [
+        (1, [0, 1, 2, 3]),
+        (0.25, [0, 0.3, 0.5, 0.8, 1, 1.3, 1.5, 1.8, 2, 2.3, 2.5, 2.8, 3, 3.3, 3.5, 3.8]),
+        (100, [0]),
+    ],
+)
+def test_frames_come_at_or_after_each_time(every_s: float, times: list[float], clip: Path) -> None:
+    shots = list(open_shots([str(clip)], every_s))
+    assert [shot.name for shot in shots] == [f"{clip}#t={t:.3f}" for t in times]
+    assert all(shot.image.shape == (320, 320, 3) for shot in shots)
+    assert count_shots([str(clip)], every_s) == len(times)
+
+
+def test_a_frame_shows_what_the_video_shows_then(clip: Path) -> None:
+    (_, _, _, _, shot, *_) = open_shots([str(clip)], 0.575)  # the fifth: 2.3 s, the one in focus
+    assert shot.name.endswith("#t=2.300")
+    difference = np.abs(shot.image.astype(int) - read_rgb(ORIGINAL)).mean()
+    assert difference < 8
+
+
+def test_rows_keep_the_order_of_photos_frames_and_failures(
+    scorer: Scorer, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.mp4").write_bytes(clip.read_bytes()[:3000])
+    (tmp_path / "text.mov").write_text("no video")
+    paths = [
+        str(tmp_path / "broken.mp4"), str(ORIGINAL), str(clip), str(tmp_path / "gone.mkv"),
+        str(tmp_path / "text.mov"),
+    ]  # fmt: skip
+    scored = list(score_shots(scorer, open_shots(paths, 2.0), workers=2))
+    assert [shot.name for shot, _ in scored] == [
+        paths[0], paths[1], f"{clip}#t=0.000", f"{clip}#t=2.000", *paths[3:],
+    ]  # fmt: skip
+    assert [results[0].status for _, results in scored] == [
+        "unreadable", "ok", "ok", "ok", "unreadable", "unreadable",
+    ]  # fmt: skip
+    assert all(results[0].path == shot.name for shot, results in scored)
+    assert scored[1][1][0] == scorer.score(str(ORIGINAL))
+    assert "cannot be read as a video" in scored[0][1][0].error
+
+
+def test_without_an_interval_a_video_is_a_file_like_any_other(clip: Path) -> None:
+    (shot,) = open_shots([str(clip)], None)
+    assert (shot.name, shot.image) == (str(clip), str(clip))
+
+
+def frame(value: int) -> RGB:
+    return np.full((40, 40, 3), value, dtype=np.uint8)
+
+
+def test_the_best_frames_are_kept_and_of_equals_the_earlier(scorer: Scorer, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    result = scorer.score(ORIGINAL)
+    best = BestShots(2)
+    for number, score in enumerate([0.2, 0.9, 0.5, 0.9, None, 0.9]):
+        shot = Shot(f"a/clip.mp4#t={number}.000", frame(number))
+        best.offer(shot, [replace(result, score=score)])
+    best.offer(Shot("photo.jpg", "photo.jpg"), [replace(result, score=1.0)])
+    written = best.write(tmp_path / "new/best")
+    assert [path.name for path in written] == ["01-clip-1.000s.png", "02-clip-3.000s.png"]
+    assert np.array_equal(read_rgb(written[1]), frame(3))
+
+
+def test_the_best_shot_job_on_the_command_line(run_cli: RunCli, clip: Path, tmp_path: Path) -> None:
+    done = run_cli("score", clip, "--every", "0.1s", "--best", "1", "-o", "rows.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40
+    assert max(rows, key=lambda row: float(row["score"]))["path"] == f"{clip}#t=2.300"
+    assert done.stdout == str(Path("best-frames/01-my clip-2.300s.png")) + "\n"
+    assert (tmp_path / "best-frames/01-my clip-2.300s.png").exists()
+
+
+def test_best_needs_videos_to_be_opened(run_cli: RunCli) -> None:
+    done = run_cli("score", FACES, "--best", "2")
+    assert done.returncode == 2
+    assert "--best 2 is about frames of videos; add --every TIME" in done.stderr
+
+
+def test_without_pyav_the_extra_is_named(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['av'] = None; from mspt.apps.video import open_shots; "
+        "list(open_shots(['a.mp4'], 1.0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingExtraError: av is not installed" in done.stderr
+    assert '".[video]"' in done.stderr
