@@ -133,7 +133,8 @@ def where_it_falls_to(level: float, ladder: Ladder, scores: Sequence[float]) -> 
                 return f"before {ladder.unit.format(ladder.steps[0])}"
             share = (before - level) / (before - after)
             low, high = np.log(ladder.steps[number - 1]), np.log(ladder.steps[number])
-            return ladder.unit.format(f"{np.exp(low + share * (high - low)):.2g}")
+            found = float(f"{np.exp(low + share * (high - low)):.2g}")
+            return ladder.unit.format(f"{found:g}")
     return "not reached"
 
 

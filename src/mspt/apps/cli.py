@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from mspt import __version__
+import mspt
 from mspt.errors import MsptError
 
 # Command -> module of apps/commands and, where it differs, the function's name.
@@ -68,7 +68,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group)
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(mspt.__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """Say how good face photos look: perceptual quality from 0 (worst) to 1 (best).
 

@@ -42,11 +42,11 @@ _ROUNDING = 0.1  # grey values: steps that rounding alone leaves
 
 # Factor, whether low values are the bad ones, the worst share of the reference set that gives a
 # reason, the words. Chosen by eye where a tenth is not what one sees (docs/factors.md).
-_WORDS = (
+REASONS = (
     ("sharpness", True, 0.20, "blurred"),
     ("noise", False, 0.10, "noisy"),
     ("blockiness", False, 0.10, "compressed: 8-px blocks show"),
-    ("brightness", True, 0.05, "too dark"),
+    ("brightness", True, 0.03, "too dark"),
     ("brightness", False, 0.10, "too bright"),
     ("contrast", True, 0.10, "flat contrast"),
 )
@@ -110,9 +110,9 @@ def measure_sharpness(luma: Gray) -> float:
 
 def _smooth(luma: Gray, gap_px: int) -> Gray:
     """Smooth by 1 2 1 with gaps, along both axes; the result is 2 gaps smaller."""
-    end = -gap_px or None
-    rows = (luma[: -2 * gap_px] + luma[2 * gap_px :]) / 4 + luma[gap_px:end] / 2
-    smooth: Gray = (rows[:, : -2 * gap_px] + rows[:, 2 * gap_px :]) / 4 + rows[:, gap_px:end] / 2
+    one, two = gap_px, 2 * gap_px
+    rows = (luma[:-two] + luma[two:]) / 4 + luma[one:-one] / 2
+    smooth: Gray = (rows[:, :-two] + rows[:, two:]) / 4 + rows[:, one:-one] / 2
     return smooth
 
 
@@ -123,8 +123,9 @@ def _lowest_ratio(g: tuple[Gray, Gray], h: tuple[Gray, Gray]) -> float:
     """
     weight = h[0] ** 2 + h[1] ** 2
     weighted = [weight * part for part in h]
-    h_h = np.array([[np.vdot(a, b) for b in h] for a in weighted], dtype=np.float64)
-    h_g = np.array([[np.vdot(a, b) for b in g] for a in weighted], dtype=np.float64)
+    # Plain sums, not BLAS products: those of several threads add in another order.
+    h_h = np.array([[(a * b).sum() for b in h] for a in weighted], dtype=np.float64)
+    h_g = np.array([[(a * b).sum() for b in g] for a in weighted], dtype=np.float64)
     strengths, directions = np.linalg.eigh(h_h)
     if strengths[-1] < _LEAST_EDGES:
         return 1.0
@@ -255,14 +256,14 @@ def explain(factors: Factors, reference: FactorReference) -> tuple[str, ...]:
     every undamaged photo of that set.
     """
     found = [_small_face(factors.face_px, reference.side_px)]
-    for name, low_is_bad, share, words in _WORDS:
+    for name, low_is_bad, share, words in REASONS:
         value = getattr(factors, name)
         if name == "blockiness" and factors.face_px > _BLOCKS_SHOW * reference.side_px:
             continue
         lowest, highest = reference.undamaged[name]
         below = reference.share_below(name, value)
         worse = below if low_is_bad else 1 - below
-        if value < lowest if low_is_bad else value > highest:
+        if (value < lowest) if low_is_bad else (value > highest):
             found.append((1 - worse / share, words))
     found.sort(key=lambda reason: -reason[0])
     return tuple(words for extremity, words in found if extremity > 0)
