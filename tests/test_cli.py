@@ -15,7 +15,7 @@ import pytest
 from conftest import FACES, ORIGINAL, RunCli, encode
 from PIL import Image
 
-from mspt.results import COLUMNS
+from mspt.results import COLUMNS, FACTOR_COLUMNS
 
 
 def make_mixed_folder(folder: Path, count: int) -> dict[str, str]:
@@ -88,6 +88,34 @@ def test_json_lines_hold_the_same_rows(run_cli: RunCli, tmp_path: Path) -> None:
     run_cli("score", FACES, "-o", tmp_path / "s.csv")
     for row, cells in zip(rows, read_rows(tmp_path / "s.csv"), strict=True):
         assert {k: "" if v is None else str(v) for k, v in row.items()} == cells
+
+
+def test_parquet_holds_the_same_rows_with_types(run_cli: RunCli, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    for name in ("s.parquet", "s.jsonl"):
+        done = run_cli("score", FACES, "gone.jpg", "--factors", "-o", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    table = pq.read_table(tmp_path / "s.parquet")
+    assert tuple(table.column_names) == COLUMNS + FACTOR_COLUMNS
+    kinds = {str(table.schema.field(name).type) for name in ("score", "width", "path")}
+    assert kinds == {"double", "int32", "string"}
+    lines = (tmp_path / "s.jsonl").read_text(encoding="utf-8").splitlines()
+    assert table.to_pylist() == [json.loads(line) for line in lines]
+    assert table.to_pylist()[-1]["status"] == "unreadable"
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['pyarrow'] = None; from pathlib import Path; "
+        "from mspt.apps.outputs import RowWriter; RowWriter(Path('s.parquet'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert "MissingExtraError: pyarrow is not installed" in done.stderr
+    assert '".[parquet]"' in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_globs_files_and_folders_mix_in_the_order_given(run_cli: RunCli) -> None:

@@ -1,5 +1,6 @@
 """Faces in photos: one rule for the crop, a row per face, and clear words without a detector."""
 
+import csv
 import hashlib
 import http.server
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DETECTOR, ORIGINAL, ROOT, RunCli
+from conftest import DETECTOR, ORIGINAL, ROOT, RunCli, encode
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -187,6 +188,45 @@ def test_the_command_line_writes_a_row_per_face(
     assert "nobody.png: no face was found" in done.stderr
     assert "[ WARN" not in done.stderr, "OpenCV's remarks are for its makers"
     assert run_cli(*arguments, "--strict", "--max-faces", "1").returncode == 1
+
+
+@needs_detector
+@pytest.mark.slow
+def test_three_hundred_mixed_files_give_a_row_per_face_or_file(
+    run_cli: RunCli, group: Image.Image, tmp_path: Path
+) -> None:
+    """Good faces, groups, nobody, broken, huge, tiny, and what is no image at all."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    face = ORIGINAL.read_bytes()
+    kinds = {
+        "face.png": (face, ["ok"]),
+        "group.jpg": (encode(group, "JPEG", quality=95), ["ok"] * 4),
+        "nobody.png": (encode(Image.new("RGB", (200, 300), "gray"), "PNG"), ["no_face"]),
+        "cut.png": (face[:4000], ["unreadable"]),
+        "empty.jpg": (b"", ["unreadable"]),
+        "notes.txt": (b"no image", ["unreadable"]),
+        "bomb.png": (encode(Image.new("1", (20_000, 20_000)), "PNG"), ["too_large"]),
+        "pixel.png": (encode(Image.new("RGB", (1, 1)), "PNG"), ["too_small"]),
+        "large.jpg": (encode(group.resize((2800, 1400)), "JPEG"), ["ok"] * 4),
+        "größe 1.png": (face, ["ok"]),
+    }
+    expected: dict[str, list[str]] = {}
+    for number in range(300):
+        name, (data, statuses) = list(kinds.items())[number % len(kinds)]
+        path = folder / f"{number:03d} {name}"
+        path.write_bytes(data)
+        expected[str(path)] = statuses
+    done = run_cli("score", folder, "--detect", "--detector", DETECTOR, "-o", tmp_path / "s.csv")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = {}
+    with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["path"], []).append(row["status"])
+            assert (row["x1"] != "") == (row["face"] != "") == (row["status"] == "ok")
+    assert found == expected
+    assert list(found) == sorted(expected)
+    assert done.stderr == "180 of 480 rows are not ok\n"
 
 
 # ---- the detector's file ----
