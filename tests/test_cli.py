@@ -15,6 +15,9 @@ import pytest
 from conftest import FACES, ORIGINAL, RunCli, encode
 from PIL import Image
 
+from mspt.apps import outputs
+from mspt.apps.outputs import RowWriter
+from mspt.inference.scorer import Scorer
 from mspt.results import COLUMNS, FACTOR_COLUMNS
 
 
@@ -247,6 +250,57 @@ def test_ctrl_c_keeps_the_rows_that_were_done(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert 0 < len(rows) < 5000
     assert all(row["status"] == "ok" for row in rows)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+def test_a_polite_kill_closes_a_parquet_file(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    command = [sys.executable, "-m", "mspt", "score", *[str(ORIGINAL)] * 5000]
+    process = subprocess.Popen(
+        [*command, "-o", "s.parquet"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "s.parquet").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "stopped\n")
+    assert 0 < pq.read_table(tmp_path / "s.parquet").num_rows < 5000
+
+
+def test_a_stop_within_a_parquet_group_writes_no_row_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scorer: Scorer
+) -> None:
+    import pyarrow.parquet as pq
+
+    result = scorer.score(ORIGINAL)
+    monkeypatch.setattr(outputs, "_GROUP_ROWS", 3)
+    whole = pq.ParquetWriter.write_table
+
+    def stopped(self: pq.ParquetWriter, table: object) -> None:
+        whole(self, table)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", stopped)
+
+    def write_five() -> None:
+        with RowWriter(tmp_path / "s.parquet") as rows:
+            for _ in range(5):
+                rows.write(result)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_five()
+    assert pq.read_table(tmp_path / "s.parquet").num_rows == 3
+
+
+def test_a_file_name_with_a_carriage_return_stays_one_row(run_cli: RunCli, tmp_path: Path) -> None:
+    for name in ("a\rb.png", "c.png"):
+        shutil.copy(ORIGINAL, tmp_path / name)
+    run_cli("score", ".", "-o", "s.csv")
+    assert [row["path"] for row in read_rows(tmp_path / "s.csv")] == ["./a\rb.png", "./c.png"]
+    assert run_cli("filter", "s.csv", "--top", "2").returncode == 0
 
 
 def test_what_stands_for_nothing_gets_a_row(run_cli: RunCli, tmp_path: Path) -> None:

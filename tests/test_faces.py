@@ -22,6 +22,7 @@ from mspt.errors import ConfigError, DecodeError, ModelError
 from mspt.image.crop import crop_face_square
 from mspt.inference import faces
 from mspt.inference.faces import FaceDetector, fetch_detector, find_detector
+from mspt.inference.models import find_model
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.results import FaceBox
 from mspt.spec import InputSpec
@@ -182,7 +183,7 @@ def test_the_command_line_writes_a_row_per_face(
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split("  ")[1:] for line in lines[:4]] == [
-        ["group.png", f"face {i} of 4"] for i in range(1, 5)
+        ["group.png", f"face={i} of 4"] for i in range(4)
     ]
     assert lines[4].split() == ["-", "nobody.png"]
     assert "nobody.png: no face was found" in done.stderr
@@ -268,8 +269,17 @@ def test_a_detector_that_is_not_there_is_named_with_its_origin(
 
 def test_a_file_that_is_no_detector_is_refused(tmp_path: Path) -> None:
     (tmp_path / "d.onnx").write_bytes(b"no model")
-    with pytest.raises(ModelError, match=r"d.onnx: OpenCV cannot load it as a YuNet"):
-        FaceDetector(tmp_path / "d.onnx")
+    for file in (tmp_path / "d.onnx", find_model("base")):  # the second is a model, but another
+        with pytest.raises(ModelError, match=f"{file.name}: OpenCV cannot use it as a YuNet"):
+            FaceDetector(file)
+
+
+def test_a_missing_detector_leaves_an_older_output_as_it_was(
+    no_detector: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    (tmp_path / "s.csv").write_text("old")
+    assert run_cli("score", ORIGINAL, "--detect", "-o", "s.csv").returncode == 2
+    assert (tmp_path / "s.csv").read_text() == "old"
 
 
 def test_without_opencv_the_extra_is_named() -> None:
@@ -289,6 +299,15 @@ def served(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "www/d.onnx").write_bytes(b"a detector")
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/cut.onnx":
+                super().do_GET()
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", "232589")
+            self.end_headers()
+            self.wfile.write(b"cut")
+
         def __init__(self, *args: object) -> None:
             super().__init__(*args, directory=str(tmp_path / "www"))
 
@@ -317,6 +336,6 @@ def test_fetching_checks_the_sum_keeps_the_file_and_does_not_fetch_twice(
 
 
 def test_a_fetch_that_fails_says_what_to_do(served: str, no_detector: Path) -> None:
-    for url in (f"{served}/gone.onnx", "http://127.0.0.1:1/x", "no url"):
+    for url in (f"{served}/gone.onnx", f"{served}/cut.onnx", "http://127.0.0.1:1/x", "no url"):
         with pytest.raises(ConfigError, match="cannot be fetched: .*copy the file there"):
             fetch_detector(url)

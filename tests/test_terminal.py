@@ -18,9 +18,10 @@ from mspt.apps.terminal import Progress, describe
     ("arguments", "line"),
     [
         ((1200, 20000, 74.3, 0), "1200/20000 (6%), 74.3 images/s, 4:13 left"),
-        ((1200, 20000, 1.0, 3), "1200/20000 (6%), 1.0 images/s, 5:13:20 left, 3 unreadable"),
+        ((1200, 20000, 1.0, 3), "1200/20000 (6%), 1.0 images/s, 5:13:20 left, 3 not ok"),
         ((0, 9, 0.0, 0), "0/9 (0%)"),
-        ((9, 9, 2.0, 1), "9/9 (100%), 2.0 images/s, 0:00 left, 1 unreadable"),
+        ((39, 1, 5.0, 0), "39, 5.0 images/s"),
+        ((9, 9, 2.0, 1), "9/9 (100%), 2.0 images/s, 0:00 left, 1 not ok"),
     ],
 )
 def test_the_line_says_count_speed_time_left_and_failures(
@@ -92,7 +93,7 @@ def test_a_terminal_sees_it_and_a_pipe_does_not() -> None:
     command = (sys.executable, "-m", "mspt", "score", str(ORIGINAL), "gone.jpg")
     shown = run_in_terminal(*command)
     assert "2/2 (100%)" in shown
-    assert "1 unreadable" in shown
+    assert "1 not ok" in shown
     assert "gone.jpg: cannot be read: No such file" in shown
     piped = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "%" not in piped.stderr

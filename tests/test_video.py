@@ -1,6 +1,7 @@
 """Videos: frames at regular times, rows in order, the best frames kept."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,16 @@ import pytest
 from conftest import FACES, ORIGINAL, RunCli
 from PIL import Image, ImageFilter
 
-from mspt.apps.video import BestShots, Shot, count_shots, open_shots, parse_interval, score_shots
-from mspt.errors import ConfigError
+from mspt.apps.video import (
+    BestShots,
+    Shot,
+    _Clock,
+    count_shots,
+    open_shots,
+    parse_interval,
+    score_shots,
+)
+from mspt.errors import ConfigError, DecodeError
 from mspt.image.crop import RGB
 from mspt.image.decode import read_rgb
 from mspt.inference.scorer import Scorer
@@ -21,11 +30,14 @@ SHARPEST = 23  # the frame in focus
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("video") / "my clip.mp4")
+
+
+def make_clip(path: Path) -> Path:
     """Four seconds, ten frames a second, that come into focus and go out of it."""
     import av
 
     face = Image.open(ORIGINAL).convert("RGB")
-    path = tmp_path_factory.mktemp("video") / "my clip.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.width = stream.height = 320
@@ -93,9 +105,44 @@ def test_rows_keep_the_order_of_photos_frames_and_failures(
     assert "cannot be read as a video" in scored[0][1][0].error
 
 
-def test_without_an_interval_a_video_is_a_file_like_any_other(clip: Path) -> None:
+def test_without_an_interval_the_row_of_a_video_says_how_to_open_it(clip: Path) -> None:
     (shot,) = open_shots([str(clip)], None)
-    assert (shot.name, shot.image) == (str(clip), str(clip))
+    assert shot.name == str(clip)
+    assert str(shot.error) == "a video; add --every TIME to score its frames"
+
+
+def test_a_video_that_ends_too_early_keeps_its_frames_and_gets_a_row(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "whole.mkv")
+    (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert all(shot.error is None for shot in open_shots([str(whole)], 0.5))
+    *frames, last = open_shots([str(tmp_path / "cut.mkv")], 0.5)
+    assert 0 < len(frames) < 8
+    assert "s of 4.0 s: cut short or damaged" in str(last.error)
+
+
+def test_a_hole_in_a_video_gets_a_row() -> None:
+    clock = _Clock(0.5)
+    due = [clock.is_due(time) for time in (10, 10.1, 10.5, 12.9, 13, 13.5)]
+    assert due == [True, False, True, True, True, True]
+    with pytest.raises(DecodeError, match=r"no frame for 2.4 s after 0.5 s: damaged"):
+        clock.check_whole(3.6)
+
+
+def test_a_video_of_few_frames_is_not_called_damaged() -> None:
+    clock = _Clock(5.0)
+    for time in (0, 4, 8):
+        clock.is_due(time)
+    clock.check_whole(8.5)
+    clock.check_whole(0)  # a header that tells no length
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+def test_names_with_colons_and_pipes_are_files_not_addresses(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "12:30.mp4").write_bytes(clip.read_bytes())
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert len(list(open_shots([str(tmp_path / "12:30.mp4")], 1.0))) == 4
+    (shot,) = open_shots([str(tmp_path / "pipe.mp4")], 1.0)
+    assert str(shot.error) == "not a regular file"
 
 
 def frame(value: int) -> RGB:
@@ -127,7 +174,29 @@ def test_the_best_shot_job_on_the_command_line(run_cli: RunCli, clip: Path, tmp_
     assert (tmp_path / "best-frames/01-my clip-2.300s.png").exists()
 
 
+def test_the_best_frames_never_mix_with_an_earlier_runs(
+    run_cli: RunCli, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "best-frames").mkdir()
+    (tmp_path / "best-frames/01-old-1.000s.png").touch()
+    done = run_cli("score", clip, "--every", "1s", "--best", "1", "-o", "rows.csv")
+    assert done.returncode == 2
+    assert "best-frames: is not empty" in done.stderr
+    assert not (tmp_path / "rows.csv").exists()
+
+
+def test_a_frame_cannot_be_copied_and_filter_says_how_to_get_it(
+    run_cli: RunCli, clip: Path
+) -> None:
+    run_cli("score", clip, "--every", "1s", "-o", "rows.csv")
+    done = run_cli("filter", "rows.csv", "--top", "1", "--copy-to", "good")
+    assert done.returncode == 2
+    assert "a frame of a video, no file; `mspt score VIDEO --every TIME --best N`" in done.stderr
+
+
 def test_best_needs_videos_to_be_opened(run_cli: RunCli) -> None:
+    where = run_cli("score", FACES, "--best-to", "here")
+    assert "--best-to here says where the best frames go; add --best N" in where.stderr
     done = run_cli("score", FACES, "--best", "2")
     assert done.returncode == 2
     assert "--best 2 is about frames of videos; add --every TIME" in done.stderr

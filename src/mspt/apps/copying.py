@@ -19,7 +19,10 @@ from typing import IO
 from mspt.apps.drafts import whole_file
 from mspt.apps.outputs import printable_path
 from mspt.apps.scorefile import file_of
+from mspt.apps.video import FRAME_MARK
 from mspt.errors import ConfigError
+
+_NO_FILE = "a frame of a video, no file; `mspt score VIDEO --every TIME --best N` writes frames"
 
 
 @dataclass(slots=True)
@@ -46,6 +49,8 @@ def copy_photos(
         ConfigError: if not one of the photos exists, or a copy cannot be written.
     """
     if photos and not any(os.path.isfile(file_of(photo)) for photo in photos):
+        if all(FRAME_MARK in photo for photo in photos):
+            raise ConfigError(f"{printable_path(photos[0])}: {_NO_FILE}")
         raise ConfigError(
             f"none of the {len(photos)} chosen photos exists, such as {printable_path(photos[0])}; "
             "paths are as they were typed for `mspt score`: run this in the folder where it ran"
@@ -68,6 +73,8 @@ def copy_photos(
 
 
 def _open_photo(path: Path) -> IO[bytes]:
+    if FRAME_MARK in path.name and not path.exists():
+        raise OSError(_NO_FILE)
     if path.exists() and not path.is_file():  # opening a pipe may never end
         raise OSError("not a regular file")
     return path.open("rb")

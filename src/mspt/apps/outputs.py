@@ -71,11 +71,16 @@ class RowWriter:
 class _Csv:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._file = _open_text(path)
-        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
-        self._writer.writeheader()
+        self._plain = csv.DictWriter(self._file, columns, lineterminator="\n")
+        # Python 3.11 leaves a bare carriage return unquoted, and no reader takes the row then.
+        self._quoted = csv.DictWriter(
+            self._file, columns, lineterminator="\n", quoting=csv.QUOTE_ALL
+        )
+        self._plain.writeheader()
 
     def write(self, row: Row) -> None:
-        self._writer.writerow(row)
+        risky = any("\r" in cell for cell in row.values() if isinstance(cell, str))
+        (self._quoted if risky else self._plain).writerow(row)
 
     def close(self) -> None:
         self._file.close()
@@ -93,7 +98,7 @@ class _JsonLines:
 
 
 class _Parquet:
-    """Rows by groups; the file can be read once it is closed, which Ctrl-C does too."""
+    """Rows by groups; the file can be read once it is closed, which a stop by a signal does too."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         try:
@@ -113,13 +118,15 @@ class _Parquet:
             self._flush()
 
     def _flush(self) -> None:
-        self._writer.write_table(self._make_table(self._rows, schema=self._schema))
-        self._rows = []
+        rows, self._rows = self._rows, []  # first, so that no stop can make it write them twice
+        self._writer.write_table(self._make_table(rows, schema=self._schema))
 
     def close(self) -> None:
-        if self._rows:
-            self._flush()
-        self._writer.close()
+        try:
+            if self._rows:
+                self._flush()
+        finally:
+            self._writer.close()
 
 
 def _open_text(path: Path) -> IO[str]:

@@ -59,20 +59,23 @@ class Progress:
 
 
 def describe(done: int, total: int, speed: float, failed: int, *, unit: str = "images") -> str:
-    """Return the line: `1200/20000 (6%), 74.3 images/s, 4:13 left, 3 unreadable`.
+    """Return the line: `1200/20000 (6%), 74.3 images/s, 4:13 left, 3 not ok`.
 
     Args:
         done: how many are finished.
-        total: how many there are.
+        total: how many there are, as far as is known.
         speed: per second; 0 while unknown.
-        failed: how many could not be used.
+        failed: how many rows are not ok.
         unit: what they are.
     """
-    parts = [f"{done}/{total} ({done / max(total, 1):.0%})"]
+    known = done <= total  # a video's header may promise too little
+    parts = [f"{done}/{total} ({done / max(total, 1):.0%})" if known else f"{done}"]
     if speed:
-        parts += [f"{speed:.1f} {unit}/s", f"{_clock(round((total - done) / speed))} left"]
+        parts.append(f"{speed:.1f} {unit}/s")
+        if known:
+            parts.append(f"{_clock(round((total - done) / speed))} left")
     if failed:
-        parts.append(f"{failed} unreadable")
+        parts.append(f"{failed} not ok")
     return ", ".join(parts)
 
 

@@ -9,9 +9,11 @@ Decoding is PyAV's, extra [video].
 
 import heapq
 import math
+import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from mspt.image.crop import RGB
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.results import QualityScore
 
+FRAME_MARK = "#t="  # between a video's name and a frame's time
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 
 
@@ -54,18 +57,22 @@ def is_video(path: str) -> bool:
 
 
 def open_shots(paths: Iterable[str], every_s: float | None) -> Iterator[Shot]:
-    """Yield photos as they are, and videos frame by frame if `every_s` is given.
+    """Yield photos as they are, and videos frame by frame.
 
     Raises:
         MissingExtraError: if there is a video to open and PyAV is not installed.
     """
     for path in paths:
-        if every_s is None or not is_video(path):
+        if not is_video(path):
             yield Shot(path, path)
+            continue
+        if every_s is None:
+            error = DecodeError("a video; add --every TIME to score its frames")
+            yield Shot(path, path, error)
             continue
         try:
             for time_s, rgb in _read_frames(path, every_s):
-                yield Shot(f"{path}#t={time_s:.3f}", rgb)
+                yield Shot(f"{path}{FRAME_MARK}{time_s:.3f}", rgb)
         except DecodeError as error:
             yield Shot(path, path, error)
 
@@ -85,7 +92,11 @@ def score_shots(
     workers: int | None = None,
     faces: FaceSearch | None = None,
 ) -> Iterator[tuple[Shot, list[QualityScore]]]:
-    """Score shots in order, in parallel; yield each with its results."""
+    """Score shots in order, in parallel; yield each with its results.
+
+    Raises:
+        As `Scorer.score_photos`, at once.
+    """
     waiting: deque[Shot] = deque()
 
     def images() -> Iterator[str | RGB]:
@@ -94,12 +105,21 @@ def score_shots(
             if shot.error is None:
                 yield shot.image
 
+    scored = scorer.score_photos(images(), workers=workers, faces=faces)
+    return _join(waiting, scored, scorer.label)
+
+
+def _join(
+    waiting: deque[Shot], scored: Iterator[list[QualityScore]], label: str
+) -> Iterator[tuple[Shot, list[QualityScore]]]:
+    """Bring shots and results together again, failures in their places."""
+
     def pass_failures() -> Iterator[tuple[Shot, list[QualityScore]]]:
         while waiting and (error := waiting[0].error):
             shot = waiting.popleft()
-            yield shot, [QualityScore.failed(shot.name, error, scorer.label)]
+            yield shot, [QualityScore.failed(shot.name, error, label)]
 
-    for results in scorer.score_photos(images(), workers=workers, faces=faces):
+    for results in scored:
         yield from pass_failures()
         shot = waiting.popleft()
         yield shot, [replace(result, path=shot.name) for result in results]
@@ -128,45 +148,111 @@ class BestShots:
             heapq.heappushpop(self._kept, entry)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write them as PNG, the best first; return their paths."""
+        """Write them as PNG, the best first; return their paths.
+
+        The folder is one that `check_best_folder` has found fit.
+        """
         from PIL import Image
 
         folder.mkdir(parents=True, exist_ok=True)
         written = []
         for rank, (_, _, name, rgb) in enumerate(sorted(self._kept, reverse=True), 1):
-            video, _, time_s = name.rpartition("#t=")
+            video, _, time_s = name.rpartition(FRAME_MARK)
             written.append(folder / f"{rank:02d}-{Path(video).stem}-{time_s}s.png")
             Image.fromarray(rgb).save(written[-1])
         return written
+
+
+def check_best_folder(folder: Path) -> None:
+    """Make the folder for the best frames; refuse one that holds another run's.
+
+    Raises:
+        ConfigError: if it is not empty.
+        OSError: if it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ConfigError(
+            f"{folder}: is not empty, and its pictures would be taken for this run's; empty it, "
+            "or name another folder by --best-to"
+        )
 
 
 def _read_frames(path: str, every_s: float) -> Iterator[tuple[float, RGB]]:
     """Yield the first frame at or after each multiple of `every_s`, upright.
 
     Raises:
-        DecodeError: if the file is no video or is damaged; frames before the damage have come.
+        DecodeError: if the file is no video, ends before its header says, or lacks frames in
+            between; the frames that there are have come before.
     """
-    av = _import_av()
-    first: float | None = None
-    wanted = 0.0
+    clock = _Clock(every_s)
+    with _open_video(path) as container:
+        if not container.streams.video:
+            raise DecodeError("holds no video")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
+            if frame.time is not None and clock.is_due(frame.time):
+                yield clock.time_s, _to_rgb(frame)
+        clock.check_whole(_duration_of(container))
+
+
+class _Clock:
+    """Says which frames are due, and whether there were enough of them."""
+
+    _SLACK_S = 1.0  # by which headers and frames may honestly disagree
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._first: float | None = None
+        self._wanted = 0.0
+        self._gap = (0.0, 0.0)  # the longest silence between two frames: when, how long
+        self.time_s = 0.0  # of the latest frame, from the first one
+
+    def is_due(self, time: float) -> bool:
+        """Take the next frame's time; tell whether it is the first at or after a wanted one."""
+        if self._first is None:
+            self._first = time
+        before, self.time_s = self.time_s, time - self._first
+        self._gap = max(self._gap, (before, self.time_s - before), key=lambda gap: gap[1])
+        if self.time_s + 1e-6 < self._wanted:
+            return False
+        self._wanted = (math.floor(self.time_s / self._every_s + 1e-6) + 1) * self._every_s
+        return True
+
+    def check_whole(self, duration_s: float) -> None:
+        """Raise DecodeError if frames are missing; FFmpeg itself passes over damage in silence."""
+        if self._first is None:
+            raise DecodeError("holds no frame")
+        if duration_s - self.time_s > self._SLACK_S:
+            raise DecodeError(
+                f"its frames end at {self.time_s:.1f} s of {duration_s:.1f} s: cut short or damaged"
+            )
+        since, gap_s = self._gap
+        if gap_s > max(self._SLACK_S, self._every_s):
+            raise DecodeError(f"no frame for {gap_s:.1f} s after {since:.1f} s: damaged")
+
+
+@contextmanager
+def _open_video(path: str) -> Iterator[Any]:
+    """Open a file as a video; FFmpeg's and the disk's errors become DecodeErrors."""
     try:
-        with av.open(path) as container:
-            if not container.streams.video:
-                raise DecodeError("holds no video")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            for frame in container.decode(stream):
-                if frame.time is None:
-                    continue
-                first = frame.time if first is None else first
-                time_s = frame.time - first
-                if time_s + 1e-6 >= wanted:
-                    yield time_s, _to_rgb(frame)
-                    wanted = (math.floor(time_s / every_s + 1e-6) + 1) * every_s
+        import av
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("video", error) from error
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe may never end
+            raise DecodeError("not a regular file")
+        # An open file, since FFmpeg takes a name with a colon for an address.
+        with open(path, "rb") as file, av.open(file) as container:
+            yield container
     except (av.error.FFmpegError, OSError) as error:
         raise DecodeError(f"cannot be read as a video: {error.strerror or error}") from error
-    if first is None:
-        raise DecodeError("holds no frame")
+
+
+def _duration_of(container: Any) -> float:  # noqa: ANN401 - av's container
+    """Return the seconds that the header tells; 0 if it does not."""
+    return float(container.duration or 0) / 1_000_000
 
 
 def _to_rgb(frame: Any) -> RGB:  # noqa: ANN401 - av's VideoFrame
@@ -176,17 +262,8 @@ def _to_rgb(frame: Any) -> RGB:  # noqa: ANN401 - av's VideoFrame
 
 
 def _count_frames(path: str, every_s: float) -> int:
-    av = _import_av()
     try:
-        with av.open(path) as container:
-            return math.ceil((container.duration or 0) / av.time_base / every_s) or 1
-    except (av.error.FFmpegError, OSError):
+        with _open_video(path) as container:
+            return math.ceil(_duration_of(container) / every_s) or 1
+    except DecodeError:
         return 1  # the row that will say so
-
-
-def _import_av() -> Any:  # noqa: ANN401 - the module
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of("video", error) from error
-    return av

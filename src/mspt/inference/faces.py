@@ -54,18 +54,18 @@ class FaceDetector:
         self._cv2: Any = cv2
         self._file = file
         self._local = threading.local()  # an instance serves one thread at a time
-        self._instance()  # fail now, not at the first photo
+        try:
+            self.find(np.zeros((64, 64, 3), dtype=np.uint8))  # fail now, not at the first photo
+        except cv2.error as error:
+            raise ModelError(
+                f"{file}: OpenCV cannot use it as a YuNet face detector: {error.err}"
+            ) from error
 
     def _instance(self) -> Any:  # noqa: ANN401 - cv2 has no types
         if not hasattr(self._local, "detector"):
-            try:
-                self._local.detector = self._cv2.FaceDetectorYN.create(
-                    str(self._file), "", (32, 32), MIN_DET_SCORE, _MAX_OVERLAP, _CANDIDATES
-                )
-            except self._cv2.error as error:
-                raise ModelError(
-                    f"{self._file}: OpenCV cannot load it as a YuNet face detector: {error.err}"
-                ) from error
+            self._local.detector = self._cv2.FaceDetectorYN.create(
+                str(self._file), "", (32, 32), MIN_DET_SCORE, _MAX_OVERLAP, _CANDIDATES
+            )
         return self._local.detector
 
     def find(self, rgb: RGB) -> list[FaceBox]:
@@ -138,6 +138,7 @@ def fetch_detector(url: str = URL) -> Path:
         ConfigError: if it cannot be downloaded, or is another file than the known one.
     """
     from hashlib import sha256
+    from http.client import HTTPException
     from urllib.request import urlopen  # here, since they slow down every start
 
     target = cached_detector()
@@ -146,7 +147,7 @@ def fetch_detector(url: str = URL) -> Path:
     try:
         with urlopen(url, timeout=_TIMEOUT_S) as response:
             data = response.read()
-    except (OSError, ValueError) as error:  # urllib's errors are OSErrors
+    except (OSError, ValueError, HTTPException) as error:
         raise ConfigError(
             f"{url}: cannot be fetched: {getattr(error, 'reason', error)}; on a machine without "
             f"network, copy the file there and name it by --detector FILE or {ENVIRONMENT}=FILE"

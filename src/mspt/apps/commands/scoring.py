@@ -1,5 +1,6 @@
 """`mspt score`: a row for every photo, or for every face; `mspt detector`: what finds faces."""
 
+import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,10 @@ from mspt.apps.terminal import Progress
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mspt.apps.outputs import RowWriter
+    from mspt.apps.video import BestShots, Shot
     from mspt.inference.scorer import FaceSearch
     from mspt.inference.session import Backend
     from mspt.results import QualityScore
@@ -49,9 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--best-to",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("best-frames"),
-    show_default=True,
-    help="Folder for them.",
+    help="An empty folder for them; default: best-frames.",
 )
 def score(
     paths: tuple[str, ...],
@@ -67,7 +70,7 @@ def score(
     factors: bool,
     every: str | None,
     best: int | None,
-    best_to: Path,
+    best_to: Path | None,
 ) -> None:
     """Score face photos: files, folders (with all below them) and glob patterns.
 
@@ -76,13 +79,19 @@ def score(
     """
     from mspt.apps.inputs import find_images
     from mspt.apps.outputs import RowWriter
-    from mspt.apps.video import BestShots, count_shots, open_shots, parse_interval, score_shots
+    from mspt.apps.video import (
+        BestShots,
+        check_best_folder,
+        count_shots,
+        open_shots,
+        parse_interval,
+        score_shots,
+    )
     from mspt.inference.scorer import Scorer
     from mspt.results import COLUMNS, FACTOR_COLUMNS
 
     faces = _read_face_options(detect, detector, max_faces, min_face)
-    if best and not every:
-        raise ConfigError(f"--best {best} is about frames of videos; add --every TIME")
+    _check_best_options(every, best, best_to)
     every_s = parse_interval(every) if every else None
     images = find_images(paths, exclude=output)
     if not images:
@@ -90,29 +99,54 @@ def score(
     scorer = Scorer(model, backend=backend, detector=detector, factors=factors)
     scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
     columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
+    best_to = best_to or Path("best-frames")
+    if best:
+        check_best_folder(best_to)
     best_shots = BestShots(best or 0)
-    rows_done = failed = 0
-    show_progress = output is not None or not sys.stdout.isatty()
-    with (
-        RowWriter(output, columns) if output else nullcontext() as rows,
-        Progress(count_shots(images, every_s), shown=show_progress) as progress,
-    ):
-        for done, (shot, results) in enumerate(scored, 1):
-            for result in results:
-                if rows:
-                    rows.write(result)
-                else:
-                    _print_score(result, progress)
-                rows_done += 1
-                failed += result.status != "ok"
-            best_shots.offer(shot, results)
-            progress.update(done, failed)
-    for path in best_shots.write(best_to) if best else ():
-        click.echo(path, err=output is None)  # rows without -o have stdout to themselves
+    show_progress = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    total = count_shots(images, every_s) if show_progress else len(images)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: rows are kept
+    try:
+        with (
+            RowWriter(output, columns) if output else nullcontext() as rows,
+            Progress(total, shown=show_progress) as progress,
+        ):
+            written, failed = _write_rows(scored, rows, best_shots, progress)
+    finally:  # also when stopped
+        for path in best_shots.write(best_to) if best else ():
+            click.echo(path, err=output is None)  # rows without -o have stdout to themselves
     if failed:
-        click.echo(f"{failed} of {rows_done} rows are not ok", err=True)
+        click.echo(f"{failed} of {written} rows are not ok", err=True)
     if strict and failed:
         sys.exit(1)
+
+
+def _write_rows(
+    scored: "Iterable[tuple[Shot, list[QualityScore]]]",
+    rows: "RowWriter | None",
+    best_shots: "BestShots",
+    progress: Progress,
+) -> tuple[int, int]:
+    """Write or print every result; return how many there were, and how many are not ok."""
+    written = failed = 0
+    for done, (shot, results) in enumerate(scored, 1):
+        for result in results:
+            if rows:
+                rows.write(result)
+            else:
+                _print_score(result, progress)
+            written += 1
+            failed += result.status != "ok"
+        best_shots.offer(shot, results)
+        progress.update(done, failed)
+    return written, failed
+
+
+def _check_best_options(every: str | None, best: int | None, best_to: Path | None) -> None:
+    if best and not every:
+        raise ConfigError(f"--best {best} is about frames of videos; add --every TIME")
+    if best_to and not best:
+        raise ConfigError(f"--best-to {best_to} says where the best frames go; add --best N")
 
 
 def _read_face_options(
@@ -139,7 +173,7 @@ def _print_score(result: "QualityScore", progress: Progress) -> None:
     if result.score is None:
         progress.log(f"{path}: {result.error}")
     shown = "-     " if result.score is None else f"{result.score:.4f}"
-    face = "" if result.face is None else f"  face {result.face + 1} of {result.n_faces}"
+    face = "" if result.face is None else f"  face={result.face} of {result.n_faces}"
     reasons = f"  ({', '.join(result.reasons)})" if result.reasons else ""
     click.echo(f"{shown}  {path}{face}{reasons}")
 

@@ -181,7 +181,8 @@ def report(scores: Path, output: Path, title: str | None, thumbs: int) -> None:
     missing = write_report(output, summary, title=title)
     if missing:
         click.echo(
-            f"{missing} thumbnails have no picture: their photos are not found from this folder",
+            f"{missing} thumbnails have no picture: their photos are not found from this folder, "
+            "or are frames of videos",
             err=True,
         )
     click.echo(f"{output}: {output.stat().st_size} bytes")
