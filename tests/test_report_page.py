@@ -109,7 +109,7 @@ def test_no_row_is_both_best_and_worst(rows: int, best: int, worst: int, tmp_pat
 def test_measures_and_reasons_are_summed_up(tmp_path: Path) -> None:
     rows = [
         {"score": i / 10, "sharpness": i**2, "noise": "" if i % 2 else -i, "contrast": 1, "x": "?"}
-        | {"reasons": "too dark; blurred" if i < 4 else ""}
+        | {"reasons": f"too dark; small face: {90 + i} px enlarged" if i < 4 else ""}
         for i in range(10)
     ]
     found = summary_of(tmp_path, rows)
@@ -120,7 +120,7 @@ def test_measures_and_reasons_are_summed_up(tmp_path: Path) -> None:
     )
     assert (noise.rows, noise.srcc) == (5, pytest.approx(-1))
     assert math.isnan(contrast.srcc)
-    assert found.reasons == {"too dark": 4, "blurred": 4}
+    assert found.reasons == {"too dark": 4, "small face": 4}
     text = page_of(found).text
     for said in ("sharpness", "+1.000", "-1.000", "–", "too dark", "40.0%"):
         assert said in text

@@ -71,7 +71,8 @@ class _Tally:
         if model := row.cells.get("model"):
             self.models[str(model)] += 1
         if reasons := row.cells.get("reasons"):
-            self.reasons.update(filter(None, str(reasons).split(_SEPARATOR)))
+            for reason in filter(None, str(reasons).split(_SEPARATOR)):
+                self.reasons[reason.partition(":")[0]] += 1  # without its own number of px
         if row.score is None:
             self.failed[row.status] += 1
             if len(self.examples[row.status]) < _EXAMPLES:
