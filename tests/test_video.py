@@ -205,7 +205,7 @@ def test_best_needs_videos_to_be_opened(run_cli: RunCli) -> None:
 def test_without_pyav_the_extra_is_named(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['av'] = None; from mspt.apps.video import open_shots; "
-        "list(open_shots(['a.mp4'], 1.0))"
+        "open_shots(['a.mp4'], 1.0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingExtraError: av is not installed" in done.stderr

@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,12 +56,18 @@ def is_video(path: str) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def open_shots(paths: Iterable[str], every_s: float | None) -> Iterator[Shot]:
+def open_shots(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
     """Yield photos as they are, and videos frame by frame.
 
     Raises:
-        MissingExtraError: if there is a video to open and PyAV is not installed.
+        MissingExtraError: at once, if there is a video to open and PyAV is not installed.
     """
+    if every_s is not None and any(map(is_video, paths)):
+        _import_av()
+    return _open_one_by_one(paths, every_s)
+
+
+def _open_one_by_one(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
     for path in paths:
         if not is_video(path):
             yield Shot(path, path)
@@ -236,10 +242,7 @@ class _Clock:
 @contextmanager
 def _open_video(path: str) -> Iterator[Any]:
     """Open a file as a video; FFmpeg's and the disk's errors become DecodeErrors."""
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of("video", error) from error
+    av = _import_av()
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe may never end
             raise DecodeError("not a regular file")
@@ -248,6 +251,14 @@ def _open_video(path: str) -> Iterator[Any]:
             yield container
     except (av.error.FFmpegError, OSError) as error:
         raise DecodeError(f"cannot be read as a video: {error.strerror or error}") from error
+
+
+def _import_av() -> Any:  # noqa: ANN401 - the module
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("video", error) from error
+    return av
 
 
 def _duration_of(container: Any) -> float:  # noqa: ANN401 - av's container
