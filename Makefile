@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light ablation setup clean
+.PHONY: demo test check golden smoke first-light release peers evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -36,8 +36,8 @@ smoke: $(VENV)/dev.stamp  ## the whole training path on drawn faces, about a min
 
 # FACES: a CSV of photos with the columns file, set, usage, split, identity (see MODEL_CARD.md).
 FACES ?= ../shared/data/faces/manifest.csv
-TRAIN_SET := $(FACES) data/first-light-train --where set=pristine --where usage=permissive --where split=train --single 6
-VAL_SET := $(FACES) data/first-light-val --where set=pristine --where usage=permissive --where split=val --single 36 --second-order 6 --capture 6
+TRAIN_SET := $(FACES) data/first-light-train --where set=pristine --where usage=permissive --where split=train --single 6 --second-order 3 --capture 3 --chained 0 --gray 0
+VAL_SET := $(FACES) data/first-light-val --where set=pristine --where usage=permissive --where split=val --single 36 --second-order 6 --capture 6 --chained 0 --gray 0
 
 first-light: $(VENV)/dev.stamp  ## make the embedded model again: 20 minutes of data, 65 of training
 	$(BIN)/mspt synthesize $(TRAIN_SET)
@@ -47,10 +47,41 @@ first-light: $(VENV)/dev.stamp  ## make the embedded model again: 20 minutes of 
 		--reference data/first-light-val/manifest.csv --reference-name "first-light val" --licence Apache-2.0
 	$(BIN)/mspt evaluate data/first-light-val/manifest.csv --model out/first-light/base.onnx
 
+PERMISSIVE := --where set=pristine --where usage=permissive
+RELEASE := out/release-v1/checkpoints
+RELEASE_EXPORT := --reference data/release-val/manifest.csv --reference-name "release val" --licence Apache-2.0 --half
+
+data/release-%/manifest.csv: $(VENV)/dev.stamp
+	$(BIN)/mspt synthesize $(FACES) data/release-$* $(PERMISSIVE) --where split=$* $(RELEASE_IMAGES)
+
+data/release-val/manifest.csv: RELEASE_IMAGES := --single 14
+data/release-test/manifest.csv: RELEASE_IMAGES := --single 20 --second-order 3 --chained 3 --capture 3
+
+release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train `base` 2 and `fast` 1, after `make first-light`
+	$(BIN)/mspt train runs/release-v1.toml --resume
+	$(BIN)/mspt export $(RELEASE)/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v1-fast.toml --resume
+	$(BIN)/mspt export out/release-v1-fast/checkpoints/stage1-step000500 out/release-v1-fast/fast.onnx $(RELEASE_EXPORT)
+
+peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights
+	$(BIN)/mspt train runs/peers/mspt.toml --resume
+	$(BIN)/mspt train runs/peers/edgenext.toml --resume
+	$(BIN)/mspt export out/peers-mspt/checkpoints/stage1-step000450 out/peers-mspt/peer.onnx
+	$(BIN)/mspt export out/peers-edgenext/checkpoints/stage1-step000450 out/peers-edgenext/peer.onnx
+
+LABELLED ?= $(wildcard ../shared/data/labelled/flive_voc2012/labels.csv)
+evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of docs/evidence.md, on people never seen in training
+	test -f data/outside-test/manifest.csv || \
+		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
+	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
+		$(if $(LABELLED),--labelled $(LABELLED)) \
+		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-416=out/peers-mspt/peer.onnx) \
+		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
+
 ABLATION_WHERE := --where set=pristine --where usage=permissive
 ablation: $(VENV)/dev.stamp  ## does progressive training pay? 21 runs of equal cost, docs/ablation.md
-	$(BIN)/mspt synthesize $(FACES) data/ablation/train $(ABLATION_WHERE) --where split=train --single 4 --second-order 2 --capture 2
-	$(BIN)/mspt synthesize $(FACES) data/ablation/val $(ABLATION_WHERE) --where split=val --single 12 --second-order 4 --capture 4
+	$(BIN)/mspt synthesize $(FACES) data/ablation/train $(ABLATION_WHERE) --where split=train --single 4 --second-order 2 --capture 2 --chained 0 --gray 0
+	$(BIN)/mspt synthesize $(FACES) data/ablation/val $(ABLATION_WHERE) --where split=val --single 12 --second-order 4 --capture 4 --chained 0 --gray 0
 	test -f data/ablation/outside/manifest.csv || \
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/ablation/outside $(ABLATION_WHERE) --where split=val
 	$(BIN)/python benchmarks/ablation.py

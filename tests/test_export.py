@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def test_training_learns_and_the_export_scores_alike(
     assert scorer.info.reference.description == "made up (24 images)"
     assert scorer.info.training["stages"][0]["images_seen"] == 480
     scores = [scorer.score(entry.path).score for entry in entries]
+
+    half = export.export_model(
+        checkpoint, tmp_path / "h.onnx", entries, replace(release, half=True)
+    )
+    assert 0 < half <= export.MAX_HALF_DIFFERENCE
+    whole_size, half_size = ((tmp_path / f"{n}.onnx").stat().st_size for n in "th")
+    assert half_size < 0.55 * whole_size
     assert scorer.info.reference.quantiles[0] == pytest.approx(min(scores), abs=1e-5)
     network = load_network(checkpoint)
     frames = build_frames(entries, square_spec(64), tmp_path / "cache")

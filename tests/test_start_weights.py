@@ -3,14 +3,19 @@
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from conftest import train_tiny
 from safetensors.torch import save_file
 
 from mspt.errors import ConfigError, ModelError
+from mspt.inference.models import find_model
+from mspt.inference.session import Session
+from mspt.training.batches import to_pixels
 from mspt.training.checkpoint import load_network
 from mspt.training.network import MsptNetwork
+from mspt.training.networks import BackboneNetwork
 from mspt.training.stages import RunConfig
 from mspt.training.start_weights import load_start_weights
 
@@ -55,6 +60,30 @@ def test_a_checkpoint_starts_another_run(run: RunConfig, tmp_path: Path) -> None
         for network in (near, far)
     ]
     assert distances[0] < distances[1], "L2-SP keeps the weights near their start"
+
+
+def test_a_model_file_starts_a_run_and_scores_stay_its_own(run: RunConfig, tmp_path: Path) -> None:
+    batches = [torch.randint(0, 256, (8, 64, 64, 3), dtype=torch.uint8) for _ in range(3)]
+    session = Session(find_model("base"))
+    network = MsptNetwork()
+    assert load_start_weights(network, "base", batches) == ""
+    rgb = torch.randint(0, 256, (2, 640, 640, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        scores = network.eval()(to_pixels(rgb)).numpy()
+    assert np.allclose(scores, [session.score_rgb(one) for one in rgb.numpy()], atol=1e-3)
+    norm = network.blocks[5][0].bn1
+    assert norm.running_var.std() > 0, "batch-norm has learnt the statistics of the batches"
+
+    started = run.model_copy(update={"init": "base", "stages": run.stages[:1]})
+    train_tiny(started, tmp_path / "started")
+    kept = load_network(tmp_path / "started/checkpoints/stage0-step000000")
+    assert torch.equal(kept.classifier.weight, network.classifier.weight)
+
+    backbone = BackboneNetwork("edgenext_xx_small")
+    with pytest.raises(ConfigError, match=r"lacks \d+ tensors of this network, such as"):
+        load_start_weights(backbone, "base", batches)
+    with pytest.raises(ModelError, match=r"no model '.*none.onnx'"):
+        load_start_weights(network, str(tmp_path / "none.onnx"))
 
 
 def test_other_weights_are_refused_and_both_sides_listed(published: Path, tmp_path: Path) -> None:

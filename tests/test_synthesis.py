@@ -22,7 +22,7 @@ from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances
 from mspt.synthesis.synthesize import SynthesisPlan, draw_jobs, read_photos, read_records
 
-PLAN = SynthesisPlan(single=2, second_order=1, capture=1, frame_px=128, min_side_px=128)
+PLAN = SynthesisPlan(single=2, second_order=1, chained=1, capture=1, frame_px=128, min_side_px=128)
 
 
 @pytest.mark.parametrize("kind", [*SINGLE, *MIXED])
@@ -105,6 +105,23 @@ def test_the_convolution_is_scipys(face: RGB) -> None:
     assert np.allclose(filters.convolve_float(small, kernel), expected)
 
 
+def test_the_box_mean_is_scipys(face: RGB) -> None:
+    from scipy.ndimage import uniform_filter
+
+    small = face[:60, :50].astype(float)
+    expected = uniform_filter(small, (9, 9, 1), mode="reflect")
+    assert np.allclose(filters.box_mean(small, 4), expected)
+
+
+def test_smoothing_wipes_texture_and_keeps_edges() -> None:
+    rng = default_rng(0)
+    step = np.where(np.arange(80) < 40, 60, 190)[None, :, None]
+    noisy = filters.round_to_rgb(step + 4 * rng.standard_normal((80, 80, 1)) + np.zeros(3))
+    smooth = filters.smooth_inside_edges(noisy, 6, 0.001).astype(float)
+    assert smooth[:, 5:30].std() < noisy[:, 5:30].std() / 2
+    assert smooth[:, 41:43].mean() - smooth[:, 37:39].mean() > 110
+
+
 def test_the_sinc_kernel_is_built_of_the_bessel_function() -> None:
     from scipy.special import j1
 
@@ -116,19 +133,23 @@ def test_the_sinc_kernel_is_built_of_the_bessel_function() -> None:
 def test_jobs_depend_on_the_photo_and_the_seed_alone() -> None:
     assert draw_jobs("a", PLAN) == draw_jobs("a", PLAN)
     assert draw_jobs("a", PLAN) != draw_jobs("b", PLAN)
-    other = SynthesisPlan(single=2, second_order=1, capture=1, seed=1)
+    other = SynthesisPlan(single=2, second_order=1, chained=1, capture=1, seed=1)
     assert draw_jobs("a", PLAN) != draw_jobs("a", other)
 
 
 def test_single_kinds_come_as_a_mild_and_a_strong_version_of_one_damage() -> None:
-    jobs = draw_jobs("a", SynthesisPlan(single=36, second_order=2, capture=2))
+    jobs = draw_jobs("a", SynthesisPlan(single=60, second_order=2, chained=1, capture=2))
     singles = [job for job in jobs if job[0] == "single"]
-    assert len(singles) == 36
+    assert len(singles) == 60
     assert {kind for _, kind, _, _ in singles} == set(SINGLE)
     for mild, strong in zip(singles[::2], singles[1::2], strict=True):
         assert (mild[1], mild[3]) == (strong[1], strong[3])
         assert mild[2] < 0.5 <= strong[2]
-    assert [job[0] for job in jobs[36:]] == ["second_order"] * 2 + ["capture"] * 2
+    assert [job[0] for job in jobs[60:]] == [
+        *["second_order"] * 2,
+        "chained",
+        *["capture"] * 2,
+    ]
 
 
 @pytest.fixture
@@ -155,21 +176,21 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Path) -> None:
-    options = ("--single", "2", "--second-order", "1", "--capture", "1")
-    size = ("--frame", "128", "--min-side", "128", "--workers", "2")
+    options = ("--single", "2", "--second-order", "1", "--chained", "1", "--capture", "1")
+    size = ("--frame", "128", "--min-side", "128", "--gray", "0", "--workers", "2")
     done = run_cli("synthesize", photos_csv, "out", *options, *size)
     assert done.returncode == 0, done.stderr
     out = photos_csv.parent / "out"
     entries = read_manifest(out / "manifest.csv")
-    assert len(entries) == 2 * 5  # the third photo is too small to be a reference
+    assert len(entries) == 2 * 6  # the third photo is too small to be a reference
     assert all(entry.path.exists() for entry in entries)
     assert [e.mos for e in entries if e.source == "pristine"] == [1.0, 1.0]
-    assert {e.source for e in entries} == {"pristine", "single", "second_order", "capture"}
+    assert {e.source for e in entries} == {"pristine", "single", *MIXED}
     assert all(0 <= e.mos < 1 for e in entries if e.degradation)
     with Image.open(out / "contact-sheet.jpg") as sheet:
         assert sheet.width == 1600
 
-    assert "10 images of 2 photos" in done.stdout
+    assert "12 images of 2 photos" in done.stdout
     assert "left out: 1 of 3 photos, short side below 128 px" in done.stdout
 
     first = snapshot(out)
@@ -179,7 +200,26 @@ def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Pat
 
     other = run_cli("synthesize", photos_csv, "out", *size)
     assert other.returncode == 2
-    assert "holds images of another plan (single was 2, now 4, second_order was 1" in other.stderr
+    assert (
+        "holds images of another plan (single was 2, now 4, second_order was 1, now 2"
+        in other.stderr
+    )
+
+
+def test_gray_references_are_the_best_there_can_be(photos_csv: Path) -> None:
+    from dataclasses import replace
+
+    photos = read_photos(photos_csv, {"usage": "permissive"})
+    only_pristine = replace(PLAN, single=0, second_order=0, chained=0, capture=0, gray=1)
+    entries = read_manifest(
+        synthesize.synthesize(photos, photos_csv.parent / "gray", only_pristine)
+    )
+    assert [entry.mos for entry in entries] == [1.0, 1.0]
+    for entry in entries:
+        rgb = np.asarray(Image.open(entry.path)).astype(int)
+        assert np.ptp(rgb, axis=2).max() == 0
+    with pytest.raises(ConfigError, match=r"gray is 1.5, but a share is at most 1"):
+        SynthesisPlan(gray=1.5)
 
 
 def test_what_a_killed_synthesis_leaves_is_completed_to_the_same_files(photos_csv: Path) -> None:

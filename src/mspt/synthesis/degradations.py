@@ -51,11 +51,11 @@ _UP_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resamp
 
 
 def low_resolution(rgb: RGB, severity: float, rng: Generator) -> RGB:
-    """Make small, then enlarge again, a third of the time with some sharpening."""
+    """Make small (native sizes of 560..49 px), enlarge, a third of the time with sharpening."""
     up_filter = _UP_FILTERS[rng.integers(3)]
     amount = rng.uniform(0.3, 1.5) if rng.random() < 1 / 3 else 0.0
     side = rgb.shape[0]
-    small = filters.resize_square(rgb, max(8, round(side / between(1.4, 13, severity))))
+    small = filters.resize_square(rgb, max(8, round(side / between(1.15, 13, severity))))
     large = filters.resize_with(small, side, up_filter)
     return filters.sharpen(large, amount, 1.5) if amount else large
 
@@ -63,7 +63,7 @@ def low_resolution(rgb: RGB, severity: float, rng: Generator) -> RGB:
 def gaussian_noise(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Add white noise, grey or coloured."""
     grey = bool(rng.random() < 0.4)
-    return filters.add_gaussian_noise(rgb, between(3, 60, severity), rng, grey)
+    return filters.add_gaussian_noise(rgb, between(1.5, 60, severity), rng, grey)
 
 
 def shot_noise(rgb: RGB, severity: float, rng: Generator) -> RGB:
@@ -97,6 +97,32 @@ def double_jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
     return np.roll(second, tuple(-shift_px), axis=(0, 1))
 
 
+def platform_jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Upload and share: compressed, shrunk to a platform's size, compressed again, enlarged."""
+    up_filter = _UP_FILTERS[rng.integers(3)]
+    first = filters.recompress(rgb, "JPEG", int(rng.integers(75, 95)))
+    small = filters.resize_square(first, round(rgb.shape[0] * between(0.85, 0.15, severity)))
+    shared = filters.recompress(small, "JPEG", round(between(88, 30, severity)))
+    return filters.resize_with(shared, rgb.shape[0], up_filter)
+
+
+def damaged_jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Lose the end of a JPEG: grey below a block row, or shifted and off-colour from there on."""
+    side = rgb.shape[0]
+    intact_rows = 16 * round(side * (1 - between(0.03, 0.85, severity)) / 16)
+    first_block = 16 * int(rng.integers(0, side // 16))
+    shift, drift = 16 * int(rng.integers(1, 6)), rng.uniform(-45, 45, 3)
+    empty = bool(rng.random() < 0.5)
+    broken = np.full_like(rgb, 128)
+    if not empty:
+        broken = filters.round_to_rgb(np.roll(rgb, shift, axis=1) + drift)
+    result = rgb.copy()
+    result[intact_rows + 16 :] = broken[intact_rows + 16 :]
+    row = slice(intact_rows, intact_rows + 16)
+    result[row, first_block:] = broken[row, first_block:]
+    return result
+
+
 def overexposure(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Multiply the light until highlights clip."""
     return filters.scale_light(rgb, np.full(3, between(1.3, 6, severity)))
@@ -120,6 +146,39 @@ def color_cast(rgb: RGB, severity: float, rng: Generator) -> RGB:
     direction -= direction.mean()
     direction /= np.abs(direction).max()
     return filters.scale_light(rgb, np.exp(direction * between(0.12, 1.2, severity)))
+
+
+def mixed_light(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Light the scene from one side, in two colours."""
+    slope = filters.gradient(rgb.shape[0], rng.uniform(0, 2 * np.pi))
+    tint = rng.uniform(-0.5, 0.5, 3)
+    return filters.scale_linear_light(
+        rgb, np.exp(between(0.25, 2.5, severity) * slope * (1 + tint - tint.mean()))
+    )
+
+
+def haze(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Look through mist or a dirty lens: a bright veil, uneven, over all."""
+    slope = filters.gradient(rgb.shape[0], rng.uniform(0, 2 * np.pi))
+    airlight = rng.uniform(170, 245) + rng.uniform(-8, 8, 3)
+    veil = np.clip(between(0.07, 0.75, severity) * (1 + rng.uniform(0, 0.4) * slope), 0, 0.95)
+    return filters.round_to_rgb(rgb * (1 - veil) + airlight * veil)
+
+
+def skin_smoothing(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Smooth skin as beauty filters do: texture goes, edges stay."""
+    radius = int(rng.integers(5, 15))
+    return filters.smooth_inside_edges(rgb, radius, between(0.0006, 0.05, severity))
+
+
+def restoration(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Restore too much: a small face enlarged, its texture wiped away, its edges sharpened."""
+    radius, sigma_px = int(rng.integers(3, 8)), rng.uniform(1.2, 2.5)
+    side = rgb.shape[0]
+    small = filters.resize_square(rgb, max(16, round(side / between(1.5, 10, severity))))
+    large = filters.resize_with(small, side, Image.Resampling.BICUBIC)
+    smooth = filters.smooth_inside_edges(large, radius, between(0.0005, 0.02, severity))
+    return filters.sharpen(smooth, between(0.5, 3, severity), sigma_px)
 
 
 def banding(rgb: RGB, severity: float, rng: Generator) -> RGB:
@@ -160,10 +219,16 @@ SINGLE: dict[str, Degradation] = {
         jpeg,
         webp,
         double_jpeg,
+        platform_jpeg,
+        damaged_jpeg,
         overexposure,
         underexposure,
         low_contrast,
         color_cast,
+        mixed_light,
+        haze,
+        skin_smoothing,
+        restoration,
         banding,
         oversharpening,
         lost_blocks,

@@ -147,6 +147,45 @@ def add_iso_noise(rgb: RGB, strength: float, rng: Generator) -> RGB:
     return round_to_rgb(rgb + strength * (1.4 - 0.8 * luma) * field)
 
 
+def box_mean(values: Float, radius: int) -> Float:
+    """Return the mean over (2 radius + 1) x (2 radius + 1) px; borders are mirrored."""
+    size = 2 * radius + 1
+    for axis in (0, 1):
+        widths = [(radius + 1, radius) if a == axis else (0, 0) for a in range(values.ndim)]
+        sums = np.moveaxis(np.cumsum(np.pad(values, widths, mode="symmetric"), axis=axis), axis, 0)
+        values = np.moveaxis((sums[size:] - sums[:-size]) / size, 0, axis)
+    return values
+
+
+def smooth_inside_edges(rgb: RGB, radius: int, strength: float) -> RGB:
+    """Smooth texture and keep edges: He et al.'s guided filter, guided by the luma.
+
+    Args:
+        rgb: (height, width, 3).
+        radius: of the window, px.
+        strength: epsilon: contrasts of a variance below it (grey values 0..1) are smoothed away.
+    """
+    values = rgb.astype(np.float64) / 255
+    guide = values.mean(axis=2, keepdims=True)
+    mean_guide, mean = box_mean(guide, radius), box_mean(values, radius)
+    variance = box_mean(guide**2, radius) - mean_guide**2
+    slope = (box_mean(guide * values, radius) - mean_guide * mean) / (variance + strength)
+    offset = mean - slope * mean_guide
+    return round_to_rgb(255 * (box_mean(slope, radius) * guide + box_mean(offset, radius)))
+
+
+def to_gray(rgb: RGB) -> RGB:
+    """Take the colour away (ITU-R 601 luma in all three channels)."""
+    return np.asarray(Image.fromarray(rgb).convert("L").convert("RGB"))
+
+
+def gradient(side_px: int, angle_rad: float) -> Float:
+    """Return a slope, (side, side, 1), about -1..1, that rises along the angle."""
+    axis = np.linspace(-1, 1, side_px)
+    slope: Float = axis[None, :] * np.cos(angle_rad) + axis[:, None] * np.sin(angle_rad)
+    return slope[..., None]
+
+
 def recompress(rgb: RGB, codec: str, quality: int) -> RGB:
     """Encode as JPEG (4:2:0) or WebP at `quality` 0..100 and decode again."""
     buffer = io.BytesIO()
@@ -174,6 +213,12 @@ def linear_to_srgb(values: Float) -> Float:
     """Turn linear light 0..1 into sRGB 0..1 (IEC 61966-2-1)."""
     clipped = np.clip(values, 0, 1)
     return np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * clipped ** (1 / 2.4) - 0.055)
+
+
+def scale_linear_light(rgb: RGB, gains: Float) -> RGB:
+    """Multiply linear light by gains that may differ from pixel to pixel, (height, width, 1|3)."""
+    light = srgb_to_linear(rgb / 255.0) * gains
+    return round_to_rgb(255 * linear_to_srgb(light))
 
 
 def scale_light(rgb: RGB, gains: Float) -> RGB:

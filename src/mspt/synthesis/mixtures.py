@@ -1,6 +1,7 @@
 """Degradations of several kinds in a row: what one finds in the wild.
 
 `second_order` follows Real-ESRGAN (arXiv:2107.10833): blur, resize, noise and JPEG, twice.
+`chained` puts two or three of the single kinds in a row.
 `capture` follows a photo from the scene to a platform: light, lens, sensor, phone, upload.
 Same signature as the single kinds; severity 0..1 widens the ranges that the steps draw from.
 """
@@ -11,7 +12,7 @@ from PIL import Image
 
 from mspt.image.crop import RGB
 from mspt.synthesis import filters
-from mspt.synthesis.degradations import Degradation, between
+from mspt.synthesis.degradations import SINGLE, Degradation, between, haze
 
 _FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 _KERNEL_KINDS = ("iso", "aniso", "iso", "aniso", "iso", "aniso")
@@ -75,16 +76,6 @@ def second_order(rgb: RGB, severity: float, rng: Generator) -> RGB:
     return _random_resize(image, side, rng)
 
 
-def _mixed_light(rgb: RGB, strength: float, rng: Generator) -> RGB:
-    """Light the scene unevenly: the gain falls off along one direction."""
-    side = rgb.shape[0]
-    angle = rng.uniform(0, 2 * np.pi)
-    axis = np.linspace(-1, 1, side)
-    slope = (axis[None, :] * np.cos(angle) + axis[:, None] * np.sin(angle))[..., None]
-    light = filters.srgb_to_linear(rgb / 255.0) * np.exp(strength * slope)
-    return filters.round_to_rgb(255 * filters.linear_to_srgb(light))
-
-
 def _light_the_scene(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Change exposure, colour and evenness of the light, each now and then."""
     if _chance(0.5, rng):
@@ -94,7 +85,10 @@ def _light_the_scene(rgb: RGB, severity: float, rng: Generator) -> RGB:
         tint = rng.uniform(-1, 1, 3)
         rgb = filters.scale_light(rgb, np.exp(0.7 * severity * (tint - tint.mean())))
     if _chance(0.3, rng):
-        rgb = _mixed_light(rgb, _up_to(0.2, 1.5, severity, rng), rng)
+        slope = filters.gradient(rgb.shape[0], rng.uniform(0, 2 * np.pi))
+        rgb = filters.scale_linear_light(rgb, np.exp(_up_to(0.2, 1.5, severity, rng) * slope))
+    if _chance(0.15, rng):
+        rgb = haze(rgb, _up_to(0, 0.8, severity, rng), rng)
     return rgb
 
 
@@ -113,6 +107,9 @@ def _process_in_phone(rgb: RGB, severity: float, rng: Generator) -> RGB:
     if _chance(0.5, rng):
         sigma = _up_to(0.4, 1.8, severity, rng)
         rgb = filters.convolve(rgb, filters.gaussian_kernel(sigma, sigma, 0))
+    if _chance(0.25, rng):
+        radius = int(rng.integers(2, 8))
+        rgb = filters.smooth_inside_edges(rgb, radius, _up_to(0.0005, 0.02, severity, rng))
     if _chance(0.5, rng):
         rgb = filters.sharpen(rgb, _up_to(0.2, 2.5, severity, rng), rng.uniform(0.7, 1.5))
     return rgb
@@ -122,7 +119,7 @@ def capture(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Photograph the face badly, at its own small size, and upload it."""
     side = rgb.shape[0]
     image = _look_through_lens(_light_the_scene(rgb, severity, rng), severity, rng)
-    native_px = round(side / between(1, 7, _up_to(0, 1, severity, rng)))
+    native_px = round(side / between(1, 6.7, _up_to(0, 1, severity, rng)))  # 96 px at the least
     image = filters.resize_square(image, native_px)
     if _chance(0.7, rng):
         image = filters.add_iso_noise(image, _up_to(0.5, 18, severity, rng), rng)
@@ -135,4 +132,16 @@ def capture(rgb: RGB, severity: float, rng: Generator) -> RGB:
     return _random_resize(image, side, rng)
 
 
-MIXED: dict[str, Degradation] = {"second_order": second_order, "capture": capture}
+def chained(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Apply two or three of the single kinds, one after the other."""
+    kinds = rng.choice(list(SINGLE), size=int(rng.integers(2, 4)), replace=False)
+    for kind in kinds:
+        rgb = SINGLE[str(kind)](rgb, _up_to(0.05, 0.85, severity, rng), rng)
+    return rgb
+
+
+MIXED: dict[str, Degradation] = {
+    "second_order": second_order,
+    "chained": chained,
+    "capture": capture,
+}

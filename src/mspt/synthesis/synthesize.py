@@ -30,7 +30,7 @@ from mspt.evaluation.manifest import SPLITS, Entry, write_manifest
 from mspt.image.crop import RGB, crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.synthesis.degradations import SINGLE
-from mspt.synthesis.filters import resize_square
+from mspt.synthesis.filters import resize_square, to_gray
 from mspt.synthesis.labels import stored_calibration
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.reference_metrics import measure_distances
@@ -38,7 +38,7 @@ from mspt.synthesis.reference_metrics import measure_distances
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
 SINGLE_SOURCE = "single"  # source of all one-kind degradations; mixtures are their own source
 
-_VERSION = 1  # of degradations and metrics: raise it when they change, so that none are mixed
+_VERSION = 2  # of degradations and metrics: raise it when they change, so that none are mixed
 
 Record = dict[str, Any]  # one line of records.jsonl
 
@@ -48,8 +48,10 @@ class SynthesisPlan:
     """What is made of each photo; the same plan and photos give the same files."""
 
     single: int = 4  # images of one kind: pairs of one kind at a low and a high severity
-    second_order: int = 3
-    capture: int = 3
+    second_order: int = 2
+    chained: int = 2
+    capture: int = 2
+    gray: float = 0.1  # share of the photos that lose their colour before anything else
     seed: int = 0
     frame_px: int = 640  # side of every image made
     min_side_px: int = 600  # smaller photos are no reference: enlarged, they are soft themselves
@@ -60,6 +62,8 @@ class SynthesisPlan:
         for name, value in asdict(self).items():
             if value < least.get(name, 0):
                 raise ConfigError(f"{name} is {value}, but must be at least {least.get(name, 0)}")
+        if self.gray > 1:
+            raise ConfigError(f"gray is {self.gray}, but a share is at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +275,8 @@ def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str,
     if min(rgb.shape[:2]) < plan.min_side_px:
         return photo.name, []
     reference = resize_square(crop_centre_square(rgb), plan.frame_px)
+    if _loses_colour(photo.name, plan):
+        reference = to_gray(reference)
     records = [_save(photo, out_dir, 0, reference, source=PRISTINE)]
     for number, (source, kind, severity, seed) in enumerate(draw_jobs(photo.name, plan), 1):
         degrade = (SINGLE | MIXED)[kind]
@@ -298,6 +304,15 @@ def _save(
     return {"path": relative, "source": source, "degradation": kind, "severity": severity}
 
 
+_JOBS, _GRAY = 0xFFFF, 0xFFFE  # streams of a photo's own draws, apart from those of its images
+
+
+def _loses_colour(photo_name: str, plan: SynthesisPlan) -> bool:
+    """Tell whether a photo's reference is gray: gray photos are not bad ones."""
+    rng = np.random.default_rng([plan.seed, zlib.crc32(photo_name.encode()), _GRAY])
+    return bool(rng.random() < plan.gray)
+
+
 Job = tuple[str, str, float, Sequence[int]]  # source, kind, severity, seed
 
 
@@ -308,7 +323,7 @@ def draw_jobs(photo_name: str, plan: SynthesisPlan) -> list[Job]:
     data set can tell whether severities of one damage are put in the right order.
     """
     photo_seed = zlib.crc32(photo_name.encode())
-    rng = np.random.default_rng([plan.seed, photo_seed])
+    rng = np.random.default_rng([plan.seed, photo_seed, _JOBS])
     kinds = list(SINGLE)
     pairs = -(-plan.single // 2)
     chosen = [kinds[i % len(kinds)] for i in rng.permutation(max(pairs, len(kinds)))[:pairs]]
@@ -317,7 +332,8 @@ def draw_jobs(photo_name: str, plan: SynthesisPlan) -> list[Job]:
         seed = (plan.seed, photo_seed, pair)
         jobs += [(SINGLE_SOURCE, kind, s, seed) for s in _stratified(2, rng)]
     jobs = jobs[: plan.single]
-    for source, count in (("second_order", plan.second_order), ("capture", plan.capture)):
+    for source in MIXED:
+        count = getattr(plan, source)
         for index, severity in enumerate(_stratified(count, rng)):
             jobs.append((source, source, severity, (plan.seed, photo_seed, len(jobs), index)))
     return jobs

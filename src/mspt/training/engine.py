@@ -9,6 +9,7 @@ whole batch, the PLCC loss a mean over the parts.
 
 import copy
 import math
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -72,13 +73,14 @@ class Engine:
         """Which part of each batch this process takes."""
         return Shard(self.accelerator.process_index, self.accelerator.num_processes)
 
-    def load_start(self, init: str) -> str:
+    def load_start(self, init: str, batches: Iterable[Tensor]) -> str:
         """Start from the weights that `init` names instead; return a remark, or "".
 
         Raises:
             ConfigError: as `load_start_weights`.
         """
-        remark = load_start_weights(self.network, init)
+        on_device = (rgb.to(self.accelerator.device) for rgb in batches)
+        remark = load_start_weights(self.network, init, on_device)
         self.averaged.load_state_dict(self.network.state_dict())
         return remark
 

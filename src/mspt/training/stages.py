@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mspt.errors import ConfigError
+from mspt.inference.models import embedded_models
 from mspt.training.budget import parse_budget
 
 
@@ -114,7 +115,7 @@ class RunConfig(_Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=0, ge=0, lt=2**63)
     network: str = Field(default="mspt", pattern=r"^(mspt|timm:[A-Za-z0-9_.]+)$")
-    init: str = ""  # start weights: a .safetensors file, a checkpoint, or hub:OWNER/REPO
+    init: str = ""  # start weights: a model (base, FILE.onnx), checkpoint or hub:OWNER/REPO
     budget: str = ""  # such as 0.5G,5M: what the last stage's network may cost
     data: tuple[DataConfig, ...] = Field(min_length=1)
     loss: LossConfig = LossConfig()
@@ -191,7 +192,7 @@ def load_run(path: Path) -> RunConfig:
         )
 
     init = run.init
-    if init and not init.startswith("hub:"):
+    if init and not init.startswith("hub:") and init not in embedded_models():
         init = str((folder / init).resolve())
     cache = (folder / run.engine.cache).resolve() if run.engine.cache else None
     engine = run.engine.model_copy(update={"cache": cache})

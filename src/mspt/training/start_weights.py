@@ -1,4 +1,4 @@
-"""Start weights: a file, a checkpoint or a repository of the Hugging Face hub.
+"""Start weights: a model file, a checkpoint or a repository of the Hugging Face hub.
 
 In:   a network with random weights and the run's `init`.
 Out:  the same network, its weights replaced; what was left random is returned in words.
@@ -7,13 +7,16 @@ Names and shapes must be the network's. One exception: a classifier of another w
 1000 classes) is left out, since its outputs mean something else.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
 
 from mspt.errors import ConfigError, MissingExtraError
+from mspt.inference.models import embedded_models
 from mspt.training.checkpoint import load_tensors
 from mspt.training.networks import Network
+from mspt.training.unfold import load_model_file
 
 _HUB = "hub:"
 _HUB_FILE = "model.safetensors"
@@ -21,17 +24,22 @@ _CLASSIFIER = "classifier."
 _COUNTER = "num_batches_tracked"  # batch-norm's; old files lack it, and it changes no score
 
 
-def load_start_weights(network: Network, init: str) -> str:
+def load_start_weights(network: Network, init: str, batches: Iterable[Tensor] = ()) -> str:
     """Replace the network's weights by those that `init` names; return a remark, or "".
 
     Args:
         network: changed in place.
-        init: a .safetensors file, a checkpoint's folder, or hub:OWNER/REPO[@REVISION].
+        init: a model (`base`, FILE.onnx), a .safetensors file, a checkpoint's folder, or
+            hub:OWNER/REPO[@REVISION].
+        batches: uint8, (N, S, S, 3), of the images to train on; drawn only for a model.
 
     Raises:
         ConfigError: if the weights cannot be had, or names or shapes differ, listing them.
         ModelError: if the file is damaged.
     """
+    if is_model(init):
+        load_model_file(network, init, batches)
+        return ""
     found = load_tensors(_find_file(init))
     wanted = network.state_dict()
     remark = ""
@@ -42,6 +50,11 @@ def load_start_weights(network: Network, init: str) -> str:
     _check_names_and_shapes(init, found, wanted)
     network.load_state_dict({name: found.get(name, wanted[name]) for name in wanted})
     return remark
+
+
+def is_model(init: str) -> bool:
+    """Tell whether `init` names an embedded model or an exported file."""
+    return init in embedded_models() or init.endswith(".onnx")
 
 
 def _find_file(init: str) -> Path:

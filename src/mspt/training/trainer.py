@@ -11,8 +11,10 @@ stage's size, so that the summary can say what was forgotten.
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from mspt.errors import ConfigError
 from mspt.evaluation.manifest import Entry, select_entries
@@ -40,6 +42,7 @@ from mspt.training.stages import RunConfig, StageConfig
 from mspt.training.summary import write_summary
 
 _LOG_EVERY = 20  # steps
+_START_BATCHES = 16  # that start weights from a model file are measured on
 _MACHINE = {
     "device",
     "workers",
@@ -108,10 +111,19 @@ class Trainer:
             return
         self._run_log.resume_after(0, 0)
         if self.run.init:
-            self._log(self.engine.load_start(self.run.init) or f"start weights: {self.run.init}")
+            remark = self.engine.load_start(self.run.init, self._first_images())
+            self._log(remark or f"start weights: {self.run.init}")
             self.stage = 0  # kept: a resumed run and L2-SP need them, whatever becomes of the file
             self._save(square_spec(self.run.stages[0].short_side))
         self._enter_stage(1)
+
+    def _first_images(self) -> Iterator[Tensor]:
+        """Yield some batches of the first stage, whose statistics a model file no longer has."""
+        stage = self.run.stages[0]
+        entries = select_entries(self._plan.train, sources=stage.sources)
+        source = self._open_batches(stage, self._frames(entries, square_spec(stage.short_side)))
+        for step in range(_START_BATCHES):
+            yield source.draw(step).rgb
 
     def _restore(self, folder: Path) -> None:
         state = load_state(folder)

@@ -14,8 +14,10 @@ from mspt.errors import ConfigError
 @click.argument("out_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Keep only such rows.")
 @click.option("--single", default=4, show_default=True, help="One-kind images per photo.")
-@click.option("--second-order", default=3, show_default=True, help="Mixtures per photo.")
-@click.option("--capture", default=3, show_default=True, help="Bad captures per photo.")
+@click.option("--second-order", default=2, show_default=True, help="Mixtures per photo.")
+@click.option("--chained", default=2, show_default=True, help="Two or three kinds in a row.")
+@click.option("--capture", default=2, show_default=True, help="Bad captures per photo.")
+@click.option("--gray", default=0.1, show_default=True, help="Share of photos made gray first.")
 @click.option("--min-side", default=600, show_default=True, help="Leave smaller photos out, px.")
 @click.option("--frame", default=640, show_default=True, help="Side of the images made, px.")
 @click.option("--seed", default=0, show_default=True, help="Of everything drawn.")
@@ -25,6 +27,7 @@ def synthesize(
     out_dir: Path,
     where: tuple[str, ...],
     workers: int | None,
+    gray: float,
     **plan_options: int,
 ) -> None:
     """Make degraded versions of pristine face photos, each labelled with a mos.
@@ -50,7 +53,7 @@ def synthesize(
         manifest = make_images(
             photos,
             out_dir,
-            SynthesisPlan(**plan_options),
+            SynthesisPlan(gray=gray, **plan_options),
             workers=workers or usable_cores(),
             on_progress=progress.update,
         )
@@ -150,6 +153,7 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 @click.option("--name", help="The model's name; default: OUT's.")
 @click.option("--model-version", default="1", show_default=True)
 @click.option("--licence", default="unspecified", show_default=True, help="Of the weights.")
+@click.option("--half", is_flag=True, help="Store weights in 16 bits, if scores move < .002.")
 def export(
     checkpoint: Path,
     out: Path,
@@ -158,6 +162,7 @@ def export(
     name: str | None,
     model_version: str,
     licence: str,
+    half: bool,
 ) -> None:
     """Write a checkpoint as one ONNX file, if its scores equal torch's on real images."""
     with extra("train"):
@@ -175,6 +180,7 @@ def export(
         version=model_version,
         licence=licence,
         reference_description=reference_name or str(reference or f"val images of {run.name}"),
+        half=half,
     )
     with extra("train"):
         difference = export_model(checkpoint, out, entries, release)
