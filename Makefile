@@ -61,7 +61,7 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(BIN)/mspt train runs/release-v1.toml --resume
 	$(BIN)/mspt export $(RELEASE)/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v1-fast.toml --resume
-	$(BIN)/mspt export out/release-v1-fast/checkpoints/stage1-step000500 out/release-v1-fast/fast.onnx $(RELEASE_EXPORT)
+	$(BIN)/mspt export out/release-v1-fast/checkpoints/stage1-step000300 out/release-v1-fast/fast.onnx $(RELEASE_EXPORT)
 
 peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights
 	$(BIN)/mspt train runs/peers/mspt.toml --resume

@@ -16,6 +16,7 @@ from mspt.image.crop import RGB
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import ablation
+import evidence
 import outside_set
 
 
@@ -57,3 +58,48 @@ def test_outside_damage_grows_with_its_strength(damage: outside_set.Damage, face
 
     weak, strong = distance(0.1), distance(0.9)
     assert 0 < weak < strong
+
+
+def test_the_evidence_counts_pairs_and_ties() -> None:
+    assert evidence.auc(np.array([0.9, 0.5]), np.array([0.5, 0.1])) == pytest.approx(3.5 / 4)
+
+
+def graded(person: int, severity: float, lenient: float) -> tuple[Entry, float]:
+    entry = Entry(
+        path=Path(f"{person}-{severity}"),
+        mos=1 - severity,
+        identity=str(person),
+        degradation="jpeg",
+        severity=severity,
+    )
+    return entry, 1 - severity + lenient
+
+
+def test_a_group_that_is_scored_more_kindly_shows_as_a_gap() -> None:
+    rng = np.random.default_rng(0)
+    made = [
+        graded(person, float(severity), 0.1 * (person % 2))
+        for person in range(20)
+        for severity in rng.random(10)
+    ]
+    entries, score = [e for e, _ in made], np.array([s for _, s in made])
+    groups = {str(person): "ab"[person % 2] for person in range(20)}
+    *_, gap, of_label = evidence.groups_table("x", entries, score, groups)
+    assert "largest gap, score" in gap
+    assert float(gap.split("| ")[4].split()[0]) == pytest.approx(0.1, abs=0.01)
+    assert float(of_label.split("| ")[4].split()[0]) == pytest.approx(0, abs=0.01)
+
+
+def test_skin_tones_are_binned_and_gray_faces_have_none(tmp_path: Path) -> None:
+    tones = {"light": (240, 205, 185), "brown or dark": (95, 60, 45), "": (150, 150, 150)}
+    for name, colour in tones.items():
+        path = tmp_path / f"{name or 'gray'}.png"
+        Image.new("RGB", (64, 64), colour).save(path)
+        assert evidence.skin_tone(path) == name
+
+
+def test_the_page_of_evidence_has_a_place_for_every_part() -> None:
+    page = (ROOT / "docs/evidence.md").read_text(encoding="utf-8")
+    for part in ("test", "outside", "peers", "order", "kinds", "wild", "robustness", "tones"):
+        assert f"<!-- {part} -->" in page
+        assert f"<!-- /{part} -->" in page

@@ -6,23 +6,13 @@ Out:  QualityMetric: (N, 3, H, W), RGB in 0..1 -> (N,), 0..1, higher looks bette
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from mspt.errors import ModelError
-from mspt.inference.models import ModelInfo, find_model
+from mspt.inference.models import find_model
 from mspt.spec import InputSpec
 from mspt.training.checkpoint import load_network, load_state
-from mspt.training.network import InvertedResidual, LastConvolution, MsptNetwork, SeparableBlock
 from mspt.training.networks import Network
-
-# The exporter folds every batch-norm into the convolution before it; this says which is which.
-_NORMS: dict[type[nn.Module], dict[str, str]] = {
-    MsptNetwork: {"conv_stem": "bn1"},
-    SeparableBlock: {"conv_dw": "bn1", "conv_pw": "bn2"},
-    InvertedResidual: {"conv_pw": "bn1", "conv_dw": "bn2", "conv_pwl": "bn3"},
-    LastConvolution: {"conv": "bn1"},
-}
+from mspt.training.unfold import read_model_file
 
 
 class QualityMetric(nn.Module):
@@ -85,53 +75,5 @@ def load_metric(model: str | Path = "base") -> QualityMetric:
     if Path(model).is_dir():
         return QualityMetric(load_network(Path(model)), load_state(Path(model)).spec)
     path = find_model(model)
-    network, spec = _read_onnx(path)
+    network, spec = read_model_file(path)
     return QualityMetric(network, spec)
-
-
-def _read_onnx(path: Path) -> tuple[MsptNetwork, InputSpec]:
-    import onnx
-    from onnx import numpy_helper
-
-    try:
-        file = onnx.load(path)
-    except Exception as error:  # protobuf's own kinds
-        raise ModelError(f"{path}: cannot be read as ONNX: {error}") from error
-    info = ModelInfo.from_metadata({p.key: p.value for p in file.metadata_props}, str(path))
-    tensors = {
-        tensor.name.removeprefix("network."): torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        for tensor in file.graph.initializer
-    }
-    network = MsptNetwork()
-    try:
-        _unfold(network, tensors)
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"{path}: holds no network 'mspt' of this version ({error}); give the checkpoint's "
-            "folder instead"
-        ) from error
-    return network, info.spec
-
-
-@torch.no_grad()
-def _unfold(network: MsptNetwork, folded: dict[str, Tensor]) -> None:
-    """Load weights whose batch-norms were folded: each norm is left to add a bias only."""
-    state = network.state_dict()
-    for prefix, module in network.named_modules():
-        for conv, norm in _NORMS.get(type(module), {}).items():
-            start = f"{prefix}." if prefix else ""
-            state[f"{start}{norm}.bias"] = folded.pop(f"{start}{conv}.weight_bias")
-            state[f"{start}{norm}.running_mean"].zero_()
-            epsilon = module.get_submodule(norm).eps
-            state[f"{start}{norm}.running_var"].fill_(1 - float(epsilon))
-            state[f"{start}{norm}.weight"].fill_(1)
-    weights = [name for name in state if name in folded]
-    missing = [name for name, _ in network.named_parameters() if _is_unfilled(name, weights)]
-    if missing:
-        raise KeyError(missing[0])
-    network.load_state_dict(state | {name: folded[name] for name in weights})
-
-
-def _is_unfilled(name: str, weights: list[str]) -> bool:
-    """Tell whether a parameter was neither in the file nor a norm's, which are set above."""
-    return name not in weights and ".bn" not in f".{name}"

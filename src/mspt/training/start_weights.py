@@ -13,10 +13,11 @@ from pathlib import Path
 from torch import Tensor
 
 from mspt.errors import ConfigError, MissingExtraError
-from mspt.inference.models import embedded_models
+from mspt.inference.models import embedded_models, find_model
 from mspt.training.checkpoint import load_tensors
+from mspt.training.network import MsptNetwork
 from mspt.training.networks import Network
-from mspt.training.unfold import load_model_file
+from mspt.training.unfold import learn_statistics, read_model_file
 
 _HUB = "hub:"
 _HUB_FILE = "model.safetensors"
@@ -38,7 +39,7 @@ def load_start_weights(network: Network, init: str, batches: Iterable[Tensor] = 
         ModelError: if the file is damaged.
     """
     if is_model(init):
-        load_model_file(network, init, batches)
+        _start_from_model(network, init, batches)
         return ""
     found = load_tensors(_find_file(init))
     wanted = network.state_dict()
@@ -55,6 +56,14 @@ def load_start_weights(network: Network, init: str, batches: Iterable[Tensor] = 
 def is_model(init: str) -> bool:
     """Tell whether `init` names an embedded model or an exported file."""
     return init in embedded_models() or init.endswith(".onnx")
+
+
+def _start_from_model(network: Network, init: str, batches: Iterable[Tensor]) -> None:
+    if not isinstance(network, MsptNetwork):
+        raise ConfigError(f'init {init!r}: model files start network "mspt" alone; drop init')
+    found, _ = read_model_file(find_model(init))
+    network.load_state_dict(found.state_dict())
+    learn_statistics(network, batches)
 
 
 def _find_file(init: str) -> Path:
