@@ -157,7 +157,7 @@ def test_a_failed_row_has_every_column(scorer: Scorer) -> None:
 
 
 def test_an_unknown_model_is_named_with_those_there_are() -> None:
-    with pytest.raises(ModelError, match=r"no model 'bas'.*\(base\)"):
+    with pytest.raises(ModelError, match=r"no model 'bas'.*\(base, fast\)"):
         find_model("bas")
 
 
