@@ -64,8 +64,8 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(BIN)/mspt export out/release-v1-fast/checkpoints/stage1-step000300 out/release-v1-fast/fast.onnx $(RELEASE_EXPORT)
 
 peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights
-	$(BIN)/mspt train runs/peers/mspt.toml --resume
-	$(BIN)/mspt train runs/peers/edgenext.toml --resume
+	$(BIN)/mspt train runs/peers-mspt.toml --resume
+	$(BIN)/mspt train runs/peers-edgenext.toml --resume
 	$(BIN)/mspt export out/peers-mspt/checkpoints/stage1-step000450 out/peers-mspt/peer.onnx
 	$(BIN)/mspt export out/peers-edgenext/checkpoints/stage1-step000450 out/peers-edgenext/peer.onnx
 
@@ -75,6 +75,7 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
+		$(if $(wildcard out/first-light/base.onnx),--model base-1=out/first-light/base.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-416=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 

@@ -7,14 +7,13 @@
 
 In:   the CSV of photos (columns set, split, usage, source_repo), a set by `mspt synthesize` and one
       by benchmarks/outside_set.py, both of `test` identities alone.
-Out:  docs/evidence.md between its markers, docs/evidence.json, docs/evidence.png;
+Out:  docs/evidence.md between its markers, docs/evidence.png;
       out/evidence/wild.jpg, best and worst wild faces, for eyes only: other people's photos.
 Nothing is chosen here: the models are fixed before this script sees a `test` face.
 """
 
 import argparse
 import csv
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from mspt.evaluation.scored import ScoredSet
 from mspt.image.crop import RGB, crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import resize_rgb
+from mspt.parallel import map_in_order, usable_cores
 from mspt.synthesis.contact_sheet import write_contact_sheet
 
 ROOT = Path(__file__).parents[1]
@@ -108,11 +108,14 @@ def scorer_of(model: str) -> Score:
 
 def scores_of(score: Score, entries: Sequence[Entry]) -> Vector:
     """Return the scores, (N,)."""
-    return np.array([score(entry.path) for entry in entries])
+    paths = [entry.path for entry in entries]
+    return np.array(list(map_in_order(score, paths, workers=usable_cores())))
 
 
 def say(found: Estimate, form: str = ".3f") -> str:
-    """Return an estimate with its interval."""
+    """Return an estimate with its interval, which too few people do not have."""
+    if math.isnan(found.low):
+        return f"{found.value:{form}} (too few)"
     return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
 
 
@@ -123,8 +126,9 @@ def agreement_table(found: dict[str, Evaluation]) -> Lines:
     for name, evaluation in found.items():
         parts = {"all": evaluation.overall} | evaluation.by_source
         for part, a in parts.items():
-            cells = [f"{name}, {part}", str(a.images), say(a.srcc), say(a.plcc)]
-            cells += [say(a.plcc_fitted), say(a.krcc), say(a.rmse)]
+            raw = ("-", "-") if name == LAPLACIAN else (say(a.plcc), say(a.rmse))  # no 0..1 scale
+            cells = [f"{name}, {part}", str(a.images), say(a.srcc), raw[0]]
+            cells += [say(a.plcc_fitted), say(a.krcc), raw[1]]
             yield f"| {' | '.join(cells)} |"
 
 
@@ -418,7 +422,6 @@ def write_page(parts: dict[str, list[str]]) -> None:
             raise SystemExit(f"{page} has no place for {name}: add {begin} and {end}")
         text = "\n".join([head + begin, *lines, end]) + rest.partition(end)[2]
     page.write_text(text, encoding="utf-8")
-    (ROOT / "docs/evidence.json").write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
