@@ -245,7 +245,7 @@ def test_what_a_killed_synthesis_leaves_is_completed_to_the_same_files(photos_cs
     )
     assert seen == [(1, 2), (2, 2)], "the finished photo must not be made again"
     assert snapshot(halved) == snapshot(whole)
-    assert len(read_records(halved)) == 10
+    assert len(read_records(halved)) == 12
 
 
 def test_a_photo_that_cannot_be_decoded_stops_the_run_naming_it(photos_csv: Path) -> None:
@@ -260,7 +260,7 @@ def test_photos_that_are_all_too_small_are_an_error(photos_csv: Path) -> None:
     with pytest.raises(ConfigError, match="none of 3 photos has a short side of 4000 px or more"):
         synthesize.synthesize(photos, out, plan)
     synthesize.synthesize(photos, out, PLAN)  # a folder without an image is still free
-    assert len(read_records(out)) == 10
+    assert len(read_records(out)) == 12
 
 
 def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:
