@@ -79,12 +79,11 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-416=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 
-ABLATION_WHERE := --where set=pristine --where usage=permissive
 ablation: $(VENV)/dev.stamp  ## does progressive training pay? 21 runs of equal cost, docs/ablation.md
-	$(BIN)/mspt synthesize $(FACES) data/ablation/train $(ABLATION_WHERE) --where split=train --single 4 --second-order 2 --capture 2 --chained 0 --gray 0
-	$(BIN)/mspt synthesize $(FACES) data/ablation/val $(ABLATION_WHERE) --where split=val --single 12 --second-order 4 --capture 4 --chained 0 --gray 0
+	$(BIN)/mspt synthesize $(FACES) data/ablation/train $(PERMISSIVE) --where split=train --single 4 --second-order 2 --capture 2 --chained 0 --gray 0
+	$(BIN)/mspt synthesize $(FACES) data/ablation/val $(PERMISSIVE) --where split=val --single 12 --second-order 4 --capture 4 --chained 0 --gray 0
 	test -f data/ablation/outside/manifest.csv || \
-		$(BIN)/python benchmarks/outside_set.py $(FACES) data/ablation/outside $(ABLATION_WHERE) --where split=val
+		$(BIN)/python benchmarks/outside_set.py $(FACES) data/ablation/outside $(PERMISSIVE) --where split=val
 	$(BIN)/python benchmarks/ablation.py
 
 setup: $(VENV)/dev.stamp

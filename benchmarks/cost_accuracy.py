@@ -3,7 +3,7 @@
     python benchmarks/cost_accuracy.py data/release-val CHECKPOINT[@PX] ...
 
 Each checkpoint is scored at its own size, or at PX after its batch-norm statistics were renewed on
-images of the training set's size (FixRes, arXiv:1906.06423), and timed on one thread.
+`val` images of that size (FixRes, arXiv:1906.06423; labels unseen), and timed on one thread.
 Writes docs/cost-accuracy.png and prints the table of EXPERIMENTS.md.
 """
 
@@ -57,7 +57,7 @@ def measure(argument: str, entries: list[Entry], cache: Path) -> Point:
 
 
 def renew(network: Network, frames: Frames) -> None:
-    """Renew batch-norm statistics; labels are not used, so that `val` stays unseen."""
+    """Renew batch-norm statistics at the frames' size; labels are not used."""
     order = np.random.default_rng(0).permutation(len(frames))[: RENEWED * 16]
     parts = [np.sort(order[i : i + 16]) for i in range(0, len(order), 16)]
     reestimate_batch_norm(network, (torch.from_numpy(frames.rgb[part].copy()) for part in parts))
@@ -67,6 +67,7 @@ def renew(network: Network, frames: Frames) -> None:
 @torch.no_grad()
 def milliseconds(network: Network, side: int) -> float:
     """Return the median time of one image on one thread."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pixels = torch.rand(1, 3, side, side).contiguous(memory_format=torch.channels_last)
     times = []
@@ -74,7 +75,7 @@ def milliseconds(network: Network, side: int) -> float:
         started = time.perf_counter()
         network(pixels)
         times.append(time.perf_counter() - started)
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     return float(np.median(times[3:]) * 1000)
 
 

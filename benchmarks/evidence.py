@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from factors import laplacian_variance
 from PIL import Image, ImageOps
 
 import mspt
@@ -83,12 +84,10 @@ def read_test_photos(path: Path) -> list[Photo]:
     ]
 
 
-def laplacian_variance(path: Path) -> float:
-    """Return the usual sharpness measure on the luma of the 640 px frame."""
-    luma = np.asarray(Image.fromarray(frame_of(path)).convert("L"), dtype=float)
-    inner = luma[1:-1, 1:-1]
-    around = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
-    return float((around - 4 * inner).var())
+def sharpness_of(path: Path) -> float:
+    """Return the variance of the Laplacian on the luma of the 640 px frame."""
+    luma = Image.fromarray(frame_of(path)).convert("L")
+    return laplacian_variance(np.asarray(luma, dtype=np.float32))
 
 
 def frame_of(path: Path) -> RGB:
@@ -349,7 +348,7 @@ def write_wild_sheet(path: Path, score: Score, photos: Sequence[Photo]) -> None:
 def measure(sets: Sets, models: dict[str, str], out: Path) -> dict[str, list[str]]:
     """Return the lines of each part of the page; the first model is the one that it is about."""
     scores: dict[str, Score] = {name: scorer_of(model) for name, model in models.items()}
-    scores[LAPLACIAN] = laplacian_variance
+    scores[LAPLACIAN] = sharpness_of
     found: dict[str, dict[str, Evaluation]] = {}
     values: dict[str, dict[str, Vector]] = {}
     both = {"test": sets.test, "outside": sets.outside}

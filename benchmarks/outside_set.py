@@ -29,7 +29,7 @@ from mspt.image.decode import read_rgb
 from mspt.parallel import usable_cores
 from mspt.synthesis.contact_sheet import write_contact_sheet
 from mspt.synthesis.labels import stored_calibration
-from mspt.synthesis.reference_metrics import check_installed, measure_distances
+from mspt.synthesis.reference_metrics import check_installed, measure_distances, use_one_thread
 from mspt.synthesis.synthesize import Photo, read_photos
 
 FRAME_PX = 640
@@ -247,13 +247,6 @@ def save(
     )
 
 
-def start_worker() -> None:
-    """Give each worker one thread: the processes already fill the cores."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def main() -> None:
     """Make the set of all photos that the conditions leave."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -265,7 +258,7 @@ def main() -> None:
     photos = read_photos(options.photos, dict(w.split("=", 1) for w in options.where))
     (options.out_dir / "images").mkdir(parents=True, exist_ok=True)
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(usable_cores(), spawn, initializer=start_worker) as pool:
+    with ProcessPoolExecutor(usable_cores(), spawn, initializer=use_one_thread) as pool:
         made = pool.map(make_photo, photos, [options.out_dir] * len(photos))
         entries = [entry for part in made for entry in part]
     write_manifest(options.out_dir / "manifest.csv", entries)

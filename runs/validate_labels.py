@@ -26,7 +26,7 @@ from mspt.synthesis.contact_sheet import write_contact_sheet
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.filters import resize_square
 from mspt.synthesis.labels import stored_calibration
-from mspt.synthesis.reference_metrics import DISTANCES, measure_distances
+from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, use_one_thread
 from mspt.synthesis.synthesize import PRISTINE, Photo, read_photos, read_records
 
 FRAME_PX, MIN_SIDE_PX = 640, 640  # no reference is enlarged here
@@ -50,17 +50,10 @@ def measure_ladders(photo: Photo, seed: int) -> dict[str, list[float]]:
     }
 
 
-def start_worker() -> None:
-    """Give each worker one thread: the processes already fill the cores."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def print_ladders(photos: Sequence[Photo]) -> None:
     """Print the table of kinds."""
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(usable_cores(), spawn, initializer=start_worker) as pool:
+    with ProcessPoolExecutor(usable_cores(), spawn, initializer=use_one_thread) as pool:
         ladders = list(pool.map(measure_ladders, photos, range(len(photos))))
     print(f"ladders of {len(photos)} photos, {len(SEVERITIES)} severities")
     print("| kind | Kendall, mean | lowest | mos at 0 | at .5 | at 1 |\n|---|---|---|---|---|---|")

@@ -43,6 +43,13 @@ def check_installed() -> None:
     _piq()
 
 
+def use_one_thread() -> None:
+    """Keep torch to one thread: for worker processes, which already fill the cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def _metric_functions() -> dict[str, tuple[int, Callable[["Tensor", "Tensor"], "Tensor"]]]:
     """Return, for each distance, the side it is computed at and its function."""
     piq = _piq()

@@ -33,7 +33,7 @@ from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.filters import resize_square, to_gray
 from mspt.synthesis.labels import stored_calibration
 from mspt.synthesis.mixtures import MIXED
-from mspt.synthesis.reference_metrics import measure_distances
+from mspt.synthesis.reference_metrics import measure_distances, use_one_thread
 
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
 SINGLE_SOURCE = "single"  # source of all one-kind degradations; mixtures are their own source
@@ -146,7 +146,7 @@ def synthesize(
     done = len(photos) - len(todo)
     on_progress(done, len(photos))
     context = get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=use_one_thread) as pool:
         pending = [pool.submit(_make_images, photo, out_dir, plan) for photo in todo]
         try:
             for future in as_completed(pending):
@@ -257,13 +257,6 @@ def _mos_of(image: Record) -> float:
     if image["source"] == PRISTINE:
         return 1.0
     return stored_calibration().mos(image["distances"], image["degradation"])
-
-
-def _start_worker() -> None:
-    """Give each worker one thread: the processes already fill the cores."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str, list[Record]]:
