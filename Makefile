@@ -36,8 +36,8 @@ smoke: $(VENV)/dev.stamp  ## the whole training path on drawn faces, about a min
 
 # FACES: a CSV of photos with the columns file, set, usage, split, identity (see MODEL_CARD.md).
 FACES ?= ../shared/data/faces/manifest.csv
-TRAIN_SET := $(FACES) data/first-light-train --where set=pristine --where usage=permissive --where split=train --single 6 --second-order 3 --capture 3 --chained 0 --gray 0
-VAL_SET := $(FACES) data/first-light-val --where set=pristine --where usage=permissive --where split=val --single 36 --second-order 6 --capture 6 --chained 0 --gray 0
+TRAIN_SET := $(FACES) data/first-light-train --where set=pristine --where usage=permissive --where split=train --single 6 --second-order 3 --capture 3 --chained 0 --photo-filter 0 --gray 0
+VAL_SET := $(FACES) data/first-light-val --where set=pristine --where usage=permissive --where split=val --single 36 --second-order 6 --capture 6 --chained 0 --photo-filter 0 --gray 0
 
 first-light: $(VENV)/dev.stamp  ## make the embedded model again: 20 minutes of data, 65 of training
 	$(BIN)/mspt synthesize $(TRAIN_SET)
@@ -48,20 +48,20 @@ first-light: $(VENV)/dev.stamp  ## make the embedded model again: 20 minutes of 
 	$(BIN)/mspt evaluate data/first-light-val/manifest.csv --model out/first-light/base.onnx
 
 PERMISSIVE := --where set=pristine --where usage=permissive
-RELEASE := out/release-v1/checkpoints
 RELEASE_EXPORT := --reference data/release-val/manifest.csv --reference-name "release val" --licence Apache-2.0 --half
 
 data/release-%/manifest.csv: $(VENV)/dev.stamp
 	$(BIN)/mspt synthesize $(FACES) data/release-$* $(PERMISSIVE) --where split=$* $(RELEASE_IMAGES)
 
 data/release-val/manifest.csv: RELEASE_IMAGES := --single 14
-data/release-test/manifest.csv: RELEASE_IMAGES := --single 20 --second-order 3 --chained 3 --capture 3
+data/release-test/manifest.csv: RELEASE_IMAGES := --single 20 --second-order 3 --chained 3 --capture 3 --photo-filter 3
 
-release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train `base` 2 and `fast` 1, after `make first-light`
+release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
 	$(BIN)/mspt train runs/release-v1.toml --resume
-	$(BIN)/mspt export $(RELEASE)/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
-	$(BIN)/mspt train runs/release-v1-fast.toml --resume
-	$(BIN)/mspt export out/release-v1-fast/checkpoints/stage1-step000300 out/release-v1-fast/fast.onnx $(RELEASE_EXPORT)
+	$(BIN)/mspt export out/release-v1/checkpoints/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v2.toml --resume
+	$(BIN)/mspt export out/release-v2/checkpoints/stage3-step000720 out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
+	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step001800 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
 
 peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights
 	$(BIN)/mspt train runs/peers-mspt.toml --resume
@@ -75,13 +75,13 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/first-light/base.onnx),--model base-1=out/first-light/base.onnx) \
+		$(if $(wildcard out/release-v1/base.onnx),--model base-2=out/release-v1/base.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-416=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 
 ablation: $(VENV)/dev.stamp  ## does progressive training pay? 21 runs of equal cost, docs/ablation.md
-	$(BIN)/mspt synthesize $(FACES) data/ablation/train $(PERMISSIVE) --where split=train --single 4 --second-order 2 --capture 2 --chained 0 --gray 0
-	$(BIN)/mspt synthesize $(FACES) data/ablation/val $(PERMISSIVE) --where split=val --single 12 --second-order 4 --capture 4 --chained 0 --gray 0
+	$(BIN)/mspt synthesize $(FACES) data/ablation/train $(PERMISSIVE) --where split=train --single 4 --second-order 2 --capture 2 --chained 0 --photo-filter 0 --gray 0
+	$(BIN)/mspt synthesize $(FACES) data/ablation/val $(PERMISSIVE) --where split=val --single 12 --second-order 4 --capture 4 --chained 0 --photo-filter 0 --gray 0
 	test -f data/ablation/outside/manifest.csv || \
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/ablation/outside $(PERMISSIVE) --where split=val
 	$(BIN)/python benchmarks/ablation.py

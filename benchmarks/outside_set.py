@@ -63,14 +63,19 @@ def tv_smooth(image: Image.Image, strength: float, rng: Generator) -> Image.Imag
 
 
 def zoom_blur(image: Image.Image, strength: float, rng: Generator) -> Image.Image:
-    """Mean of enlarged copies: the photographer moved forward."""
+    """Mean of copies, smaller and larger: the photographer moved. Centred, as a label needs it."""
     side = image.width
+    margin = side // 8
+    pad = ((margin, margin), (margin, margin), (0, 0))
+    padded = Image.fromarray(np.pad(np.asarray(image), pad, mode="symmetric"))
+    reach = grow(0.006, 0.12, strength) / 2
     total = np.zeros((side, side, 3))
-    scales = np.linspace(1, 1 + grow(0.006, 0.12, strength), 12)
+    scales = np.linspace(1 - reach, 1 + reach, 12)
     for scale in scales:
-        cut = side * (1 - 1 / scale) / 2
-        box = (cut, cut, side - cut, side - cut)
-        total += np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box))
+        near = margin + side * (1 - 1 / scale) / 2
+        far = padded.width - near
+        box = (near, near, far, far)
+        total += np.asarray(padded.resize((side, side), Image.Resampling.BILINEAR, box))
     return from_float(total / len(scales) / 255)
 
 
@@ -188,6 +193,16 @@ def haze(image: Image.Image, strength: float, rng: Generator) -> Image.Image:
     return from_float(np.asarray(image) / 255 * (1 - veil) + 0.85 * veil)
 
 
+# Kinds whose label is corrected by eye as that of a kind of the synthesis is (labels.py).
+ALIKE = {
+    "unsharp": "oversharpening",
+    "haze": "haze",
+    "gamma": "photo_filter",
+    "vignette": "photo_filter",
+    "tinted": "photo_filter",
+    "harsh_contrast": "photo_filter",
+}
+
 KINDS: tuple[Damage, ...] = (
     box_blur, median, tv_smooth, zoom_blur, speckle, salt_and_pepper, progressive_jpeg, avif,
     fast_webp, h264_frame, pixelate, gamma, vignette, tinted, posterized, unsharp, harsh_contrast,
@@ -217,9 +232,10 @@ def make_photo(photo: Photo, out_dir: Path) -> list[Entry]:
         for kind in kinds:
             image = KINDS[kind](image, strength, rng)
         distances = measure_distances(np.asarray(reference), np.asarray(image))
-        name = "+".join(KINDS[kind].__name__ for kind in kinds)
-        alike = "oversharpening" if "unsharp" in name else ""  # the label is lenient to both
+        names = [KINDS[kind].__name__ for kind in kinds]
+        alike = ALIKE.get(names[0], "") if len(names) == 1 else ""
         mos = stored_calibration().mos(distances, alike)
+        name = "+".join(names)
         entries.append(save(photo, out_dir, number, image, mos, name, round(strength, 3)))
     return entries
 

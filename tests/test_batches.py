@@ -14,7 +14,7 @@ from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
 from mspt.spec import square_spec
 from mspt.training import frames as frames_module
-from mspt.training.batches import BatchSource, Shard, augment
+from mspt.training.batches import BatchSource, Shard, another_view, augment, to_pixels
 from mspt.training.frames import Frames, build_frames, check_images
 from mspt.training.stages import StageConfig
 
@@ -170,3 +170,11 @@ def test_borders_are_filled_by_reflection(side: int, shift: float, face: RGB) ->
         moved = augmented(frame, seed, shift=shift, flip=False)
         down, right = default_rng(seed).integers(0, 2 * reach + 1, size=2)
         assert np.array_equal(moved, wide[down : down + side, right : right + side])
+
+
+def test_another_view_is_the_mirror_image_moved_by_one_pixel(face: RGB) -> None:
+    pixels = to_pixels(torch.from_numpy(face[None].copy()))
+    other = another_view(pixels)
+    assert other.shape == pixels.shape
+    assert torch.equal(other[..., 1:, 1:], pixels.flip(-1)[..., :-1, :-1])
+    assert torch.equal(other[..., 0, 1:], other[..., 1, 1:]), "the border is repeated"

@@ -22,7 +22,8 @@ from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances
 from mspt.synthesis.synthesize import SynthesisPlan, draw_jobs, read_photos, read_records
 
-PLAN = SynthesisPlan(single=2, second_order=1, chained=1, capture=1, frame_px=128, min_side_px=128)
+SMALL = {"single": 2, "second_order": 1, "chained": 1, "capture": 1, "photo_filter": 1}
+PLAN = SynthesisPlan(**SMALL, frame_px=128, min_side_px=128)
 
 
 @pytest.mark.parametrize("kind", [*SINGLE, *MIXED])
@@ -37,11 +38,11 @@ def test_a_degradation_keeps_the_shape_and_repeats_exactly(kind: str, face: RGB)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SINGLE)
+@pytest.mark.parametrize("kind", [*SINGLE, "photo_filter"])
 def test_mos_falls_as_severity_grows(kind: str, face: RGB) -> None:
     mos = []
     for severity in (0.0, 0.33, 0.67, 1.0):
-        degraded = SINGLE[kind](face, severity, default_rng(3))
+        degraded = (SINGLE | MIXED)[kind](face, severity, default_rng(3))
         distances = measure_distances(face, degraded)
         mos.append(stored_calibration().mos(distances, kind))
     assert mos == sorted(mos, reverse=True)
@@ -133,12 +134,18 @@ def test_the_sinc_kernel_is_built_of_the_bessel_function() -> None:
 def test_jobs_depend_on_the_photo_and_the_seed_alone() -> None:
     assert draw_jobs("a", PLAN) == draw_jobs("a", PLAN)
     assert draw_jobs("a", PLAN) != draw_jobs("b", PLAN)
-    other = SynthesisPlan(single=2, second_order=1, chained=1, capture=1, seed=1)
+    other = SynthesisPlan(**SMALL, seed=1)
     assert draw_jobs("a", PLAN) != draw_jobs("a", other)
 
 
+def test_a_later_source_leaves_the_images_of_the_earlier_ones_as_they_are() -> None:
+    for fewer in ({"photo_filter": 0}, {"photo_filter": 0, "capture": 0}):
+        some = draw_jobs("a", SynthesisPlan(**SMALL | fewer))
+        assert some == draw_jobs("a", PLAN)[: len(some)]
+
+
 def test_single_kinds_come_as_a_mild_and_a_strong_version_of_one_damage() -> None:
-    jobs = draw_jobs("a", SynthesisPlan(single=60, second_order=2, chained=1, capture=2))
+    jobs = draw_jobs("a", SynthesisPlan(**SMALL | {"single": 60, "capture": 2}))
     singles = [job for job in jobs if job[0] == "single"]
     assert len(singles) == 60
     assert {kind for _, kind, _, _ in singles} == set(SINGLE)
@@ -146,9 +153,10 @@ def test_single_kinds_come_as_a_mild_and_a_strong_version_of_one_damage() -> Non
         assert (mild[1], mild[3]) == (strong[1], strong[3])
         assert mild[2] < 0.5 <= strong[2]
     assert [job[0] for job in jobs[60:]] == [
-        *["second_order"] * 2,
+        "second_order",
         "chained",
         *["capture"] * 2,
+        "photo_filter",
     ]
 
 
@@ -176,13 +184,13 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Path) -> None:
-    options = ("--single", "2", "--second-order", "1", "--chained", "1", "--capture", "1")
+    options = [o for n, v in SMALL.items() for o in (f"--{n.replace('_', '-')}", str(v))]
     size = ("--frame", "128", "--min-side", "128", "--gray", "0", "--workers", "2")
     done = run_cli("synthesize", photos_csv, "out", *options, *size)
     assert done.returncode == 0, done.stderr
     out = photos_csv.parent / "out"
     entries = read_manifest(out / "manifest.csv")
-    assert len(entries) == 2 * 6  # the third photo is too small to be a reference
+    assert len(entries) == 2 * 7  # the third photo is too small to be a reference
     assert all(entry.path.exists() for entry in entries)
     assert [e.mos for e in entries if e.source == "pristine"] == [1.0, 1.0]
     assert {e.source for e in entries} == {"pristine", "single", *MIXED}
@@ -190,7 +198,7 @@ def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Pat
     with Image.open(out / "contact-sheet.jpg") as sheet:
         assert sheet.width == 1600
 
-    assert "12 images of 2 photos" in done.stdout
+    assert "14 images of 2 photos" in done.stdout
     assert "left out: 1 of 3 photos, short side below 128 px" in done.stdout
 
     first = snapshot(out)
@@ -210,7 +218,7 @@ def test_gray_references_are_the_best_there_can_be(photos_csv: Path) -> None:
     from dataclasses import replace
 
     photos = read_photos(photos_csv, {"usage": "permissive"})
-    only_pristine = replace(PLAN, single=0, second_order=0, chained=0, capture=0, gray=1)
+    only_pristine = replace(PLAN, **dict.fromkeys(SMALL, 0), gray=1)
     entries = read_manifest(
         synthesize.synthesize(photos, photos_csv.parent / "gray", only_pristine)
     )
@@ -245,7 +253,7 @@ def test_what_a_killed_synthesis_leaves_is_completed_to_the_same_files(photos_cs
     )
     assert seen == [(1, 2), (2, 2)], "the finished photo must not be made again"
     assert snapshot(halved) == snapshot(whole)
-    assert len(read_records(halved)) == 12
+    assert len(read_records(halved)) == 14
 
 
 def test_a_photo_that_cannot_be_decoded_stops_the_run_naming_it(photos_csv: Path) -> None:
@@ -260,7 +268,7 @@ def test_photos_that_are_all_too_small_are_an_error(photos_csv: Path) -> None:
     with pytest.raises(ConfigError, match="none of 3 photos has a short side of 4000 px or more"):
         synthesize.synthesize(photos, out, plan)
     synthesize.synthesize(photos, out, PLAN)  # a folder without an image is still free
-    assert len(read_records(out)) == 12
+    assert len(read_records(out)) == 14
 
 
 def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:

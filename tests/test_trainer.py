@@ -159,7 +159,15 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     monkeypatch.setattr(trainer, "_LOG_EVERY", 1)
     run = with_engine(run, save_every=3)
     run = with_settings(
-        run, 2, distill=1.0, l2sp=0.01, reestimate_bn=2, freeze_steps=2, replay=0.5, dropout=0.2
+        run,
+        2,
+        distill=1.0,
+        l2sp=0.01,
+        reestimate_bn=2,
+        freeze_steps=2,
+        replay=0.5,
+        dropout=0.2,
+        consistency=1.0,
     )
     unbroken = train_tiny(run, tmp_path / "unbroken")
     broken_out = tmp_path / "broken"
@@ -359,6 +367,30 @@ def test_accumulated_parts_give_the_mse_gradient_of_the_whole(run: RunConfig) ->
         gradients.append(engine.network.classifier.weight.grad.clone())
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-8)
     assert gradients[0].abs().max() > 0
+
+
+def test_consistency_brings_the_scores_of_an_image_and_its_mirror_image_together(
+    run: RunConfig,
+) -> None:
+    from mspt.training.batches import Batch, another_view, to_pixels
+    from mspt.training.engine import Engine
+
+    rgb = torch.randint(0, 256, (8, 32, 32, 3), generator=torch.Generator().manual_seed(0))
+    rgb, mos = rgb.to(torch.uint8), torch.linspace(0, 1, 8)
+    apart = []
+    for consistency in (0.0, 100.0):
+        settings = {"steps": 40, "warmup_steps": 0, "peak_lr": 1e-3, "consistency": consistency}
+        stage = run.stages[0].model_copy(update=settings)
+        engine = Engine(run)
+        engine.enter_stage(stage)
+        for step in range(40):
+            result = engine.train_step(stage, 1, Batch(step, rgb, mos))
+            assert result.score.shape == (8,)
+        pixels = to_pixels(rgb)
+        with torch.no_grad():
+            first, second = (engine.network.train()(p) for p in (pixels, another_view(pixels)))
+        apart.append(float((first - second).abs().mean()))
+    assert apart[1] < apart[0] / 3
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(run: RunConfig, tmp_path: Path) -> None:

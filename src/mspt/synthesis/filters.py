@@ -174,6 +174,14 @@ def smooth_inside_edges(rgb: RGB, radius: int, strength: float) -> RGB:
     return round_to_rgb(255 * (box_mean(slope, radius) * guide + box_mean(offset, radius)))
 
 
+TONES: Float = np.arange(256) / 255  # every grey value, in 0..1
+
+
+def map_tones(rgb: RGB, curve: Float) -> RGB:
+    """Replace every value by that of a tone curve, (256,), 0..1, the same for all channels."""
+    return round_to_rgb(255 * curve)[rgb]
+
+
 def to_gray(rgb: RGB) -> RGB:
     """Take the colour away (ITU-R 601 luma in all three channels)."""
     return np.asarray(Image.fromarray(rgb).convert("L").convert("RGB"))
@@ -223,6 +231,6 @@ def scale_linear_light(rgb: RGB, gains: Float) -> RGB:
 
 def scale_light(rgb: RGB, gains: Float) -> RGB:
     """Multiply linear light by one gain per channel, (3,), clipping as a sensor does."""
-    levels = srgb_to_linear(np.arange(256) / 255)
+    levels = srgb_to_linear(TONES)
     tables = round_to_rgb(255 * linear_to_srgb(levels[:, None] * gains))
     return np.stack([tables[:, c][rgb[..., c]] for c in range(3)], axis=-1)

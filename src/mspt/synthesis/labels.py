@@ -38,7 +38,13 @@ _LOW_PERCENTILE = 0.2  # of the pool: what mos 0 stands for
 # Corrections by eye (runs/validate_labels.py): full-reference metrics punish crispness, even light
 # and haze on a whole photo, and what is lost at its edge, more than people would. The loss that
 # they see is multiplied by these.
-_LENIENCY = {"oversharpening": 0.65, "haze": 0.75, "mixed_light": 0.75, "damaged_jpeg": 0.75}
+_LENIENCY = {
+    "oversharpening": 0.65,
+    "haze": 0.75,
+    "mixed_light": 0.75,
+    "damaged_jpeg": 0.75,
+    "photo_filter": 0.75,
+}
 
 Matrix = npt.NDArray[np.float64]
 

@@ -3,6 +3,7 @@
 `second_order` follows Real-ESRGAN (arXiv:2107.10833): blur, resize, noise and JPEG, twice.
 `chained` puts two or three of the single kinds in a row.
 `capture` follows a photo from the scene to a platform: light, lens, sensor, phone, upload.
+`photo_filter` edits it as photo apps do, too much.
 Same signature as the single kinds; severity 0..1 widens the ranges that the steps draw from.
 """
 
@@ -140,8 +141,49 @@ def chained(rgb: RGB, severity: float, rng: Generator) -> RGB:
     return rgb
 
 
+def _bend_tones(rgb: RGB, strength: float, rng: Generator) -> RGB:
+    """Raise the values to a power: mid tones sink or rise, black and white stay."""
+    power = between(1.12, 4, strength) ** rng.choice([-1, 1])
+    return filters.map_tones(rgb, filters.TONES**power)
+
+
+def _harden_contrast(rgb: RGB, strength: float, rng: Generator) -> RGB:
+    """Apply an S-curve about a grey: shadows close, lights burn out."""
+    curve = 1 / (1 + np.exp(between(2.5, 14, strength) * (rng.uniform(0.35, 0.65) - filters.TONES)))
+    return filters.map_tones(rgb, (curve - curve[0]) / (curve[-1] - curve[0]))
+
+
+def _fade_to_tint(rgb: RGB, strength: float, rng: Generator) -> RGB:
+    """Blend with a duotone of the photo, dark to pale in two colours."""
+    dark, pale = rng.uniform(0, 0.3, 3), rng.uniform(0.55, 1, 3)
+    luma = filters.to_gray(rgb) / 255
+    share = between(0.12, 0.95, strength)
+    return filters.round_to_rgb((1 - share) * rgb + 255 * share * (dark + (pale - dark) * luma))
+
+
+def _darken_corners(rgb: RGB, strength: float, rng: Generator) -> RGB:
+    """Let the light fall off from about the middle, as cos^4 does behind a lens."""
+    slopes = [filters.gradient(rgb.shape[0], a) + rng.uniform(-0.2, 0.2) for a in (0, np.pi / 2)]
+    squared_radius = slopes[0] ** 2 + slopes[1] ** 2
+    return filters.scale_linear_light(
+        rgb, (1 + between(0.08, 1.2, strength) * squared_radius) ** -2
+    )
+
+
+_FILTER_STEPS = (_bend_tones, _harden_contrast, _fade_to_tint, _darken_corners)
+
+
+def photo_filter(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Edit as photo apps do, too much: one to three of tone curve, contrast, tint, dark corners."""
+    count = rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15])
+    for step in rng.choice(len(_FILTER_STEPS), size=int(count), replace=False):
+        rgb = _FILTER_STEPS[step](rgb, severity * rng.uniform(0.6, 1), rng)
+    return rgb
+
+
 MIXED: dict[str, Degradation] = {
     "second_order": second_order,
     "chained": chained,
     "capture": capture,
-}
+    "photo_filter": photo_filter,
+}  # new ones to the end: what is drawn for the earlier ones stays

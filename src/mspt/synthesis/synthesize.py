@@ -51,6 +51,7 @@ class SynthesisPlan:
     second_order: int = 2
     chained: int = 2
     capture: int = 2
+    photo_filter: int = 2
     gray: float = 0.1  # share of the photos that lose their colour before anything else
     seed: int = 0
     frame_px: int = 640  # side of every image made

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from numpy.random import Generator
 from torch import Tensor
+from torch.nn import functional
 
 from mspt.image.crop import RGB
 from mspt.parallel import map_in_order
@@ -149,3 +150,9 @@ def _mirror_borders(lines: RGB, filled: slice) -> None:
 def to_pixels(rgb: Tensor) -> Tensor:
     """Turn uint8 (N, S, S, 3) into the network's float32 (N, 3, S, S) in 0..1."""
     return rgb.permute(0, 3, 1, 2).float() / 255
+
+
+def another_view(pixels: Tensor) -> Tensor:
+    """Return pixels, (N, 3, S, S), mirrored and moved by one px: what should score the same."""
+    moved = functional.pad(pixels.flip(-1), (1, 0, 1, 0), mode="replicate")
+    return moved[..., :-1, :-1]

@@ -23,7 +23,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 
 from mspt.errors import ConfigError
-from mspt.training.batches import Batch, Shard, to_pixels
+from mspt.training.batches import Batch, Shard, another_view, to_pixels
 from mspt.training.carryover import Anchor
 from mspt.training.checkpoint import Tensors
 from mspt.training.frames import Frames
@@ -138,16 +138,22 @@ class Engine:
             last = place == parts  # only then do processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
                 pixels = to_pixels(rgb.to(device, non_blocking=True))
-                score = self._wrapped(pixels)
+                views = torch.cat([pixels, another_view(pixels)]) if stage.consistency else pixels
+                score = self._wrapped(views)
                 loss = self._loss(stage, pixels, score, mos.to(device)) / parts
                 self.accelerator.backward(loss)
             losses.append(float(loss.item()))
-            scores.append(score.detach().cpu().double().numpy())
+            scores.append(score[: len(mos)].detach().cpu().double().numpy())
         return sum(losses), np.concatenate(scores)
 
-    def _loss(self, stage: StageConfig, pixels: Tensor, score: Tensor, mos: Tensor) -> Tensor:
+    def _loss(self, stage: StageConfig, pixels: Tensor, scores: Tensor, mos: Tensor) -> Tensor:
+        """Return the loss of the scores of `pixels`, behind which those of other views may come."""
         weights = self._run.loss
-        loss = quality_loss(score, mos, mse_weight=weights.mse, plcc_weight=weights.plcc)
+        truth = mos.repeat(len(scores) // len(mos))
+        loss = quality_loss(scores, truth, mse_weight=weights.mse, plcc_weight=weights.plcc)
+        score = scores[: len(mos)]
+        if stage.consistency:
+            loss = loss + stage.consistency * ((score - scores[len(mos) :]) ** 2).mean()
         if self.anchor and stage.distill:
             loss = loss + stage.distill * ((score - self.anchor.score(pixels)) ** 2).mean()
         if self.anchor and stage.l2sp:

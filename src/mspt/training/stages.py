@@ -81,6 +81,7 @@ class StageConfig(_Strict):
     reestimate_bn: int = Field(default=0, ge=0)  # batches that renew batch-norm at the start
     l2sp: float = Field(default=0, ge=0)  # pull towards the stage's start weights, see carryover.py
     distill: float = Field(default=0, ge=0)  # MSE to the previous stage's scores
+    consistency: float = Field(default=0, ge=0)  # MSE to the scores of the mirrored batch
 
     @model_validator(mode="after")
     def _check_replay(self) -> Self:

@@ -17,6 +17,7 @@ from mspt.errors import ConfigError
 @click.option("--second-order", default=2, show_default=True, help="Mixtures per photo.")
 @click.option("--chained", default=2, show_default=True, help="Two or three kinds in a row.")
 @click.option("--capture", default=2, show_default=True, help="Bad captures per photo.")
+@click.option("--photo-filter", default=2, show_default=True, help="Photo filters per photo.")
 @click.option("--gray", default=0.1, show_default=True, help="Share of photos made gray first.")
 @click.option("--min-side", default=600, show_default=True, help="Leave smaller photos out, px.")
 @click.option("--frame", default=640, show_default=True, help="Side of the images made, px.")
