@@ -47,6 +47,8 @@ first-light: $(VENV)/dev.stamp  ## make the embedded model again: 20 minutes of 
 		--reference data/first-light-val/manifest.csv --reference-name "first-light val" --licence Apache-2.0
 	$(BIN)/mspt evaluate data/first-light-val/manifest.csv --model out/first-light/base.onnx
 
+# How ours were trained: a process for each of two cores. On a GPU: make release TRAIN=".venv/bin/mspt train"
+TRAIN ?= OMP_NUM_THREADS=1 ACCELERATE_USE_CPU=true $(BIN)/python -m torch.distributed.run --nproc_per_node 2 -m mspt train
 PERMISSIVE := --where set=pristine --where usage=permissive
 RELEASE_EXPORT := --reference data/release-val/manifest.csv --reference-name "release val" --licence Apache-2.0 --half
 
@@ -59,15 +61,15 @@ data/release-test/manifest.csv: RELEASE_IMAGES := --single 20 --second-order 3 -
 release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
 	$(BIN)/mspt train runs/release-v1.toml --resume
 	$(BIN)/mspt export out/release-v1/checkpoints/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
-	$(BIN)/mspt train runs/release-v2.toml --resume
-	$(BIN)/mspt export out/release-v2/checkpoints/stage3-step000720 out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
-	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step001800 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
+	$(TRAIN) runs/release-v2.toml --resume
+	$(BIN)/mspt export out/release-v2/checkpoints/stage3-step000700 out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
+	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
 
 peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights
-	$(BIN)/mspt train runs/peers-mspt.toml --resume
-	$(BIN)/mspt train runs/peers-edgenext.toml --resume
-	$(BIN)/mspt export out/peers-mspt/checkpoints/stage1-step000450 out/peers-mspt/peer.onnx
-	$(BIN)/mspt export out/peers-edgenext/checkpoints/stage1-step000450 out/peers-edgenext/peer.onnx
+	$(TRAIN) runs/peers-mspt.toml --resume
+	$(TRAIN) runs/peers-edgenext.toml --resume
+	$(BIN)/mspt export out/peers-mspt/checkpoints/stage1-step000600 out/peers-mspt/peer.onnx
+	$(BIN)/mspt export out/peers-edgenext/checkpoints/stage1-step000600 out/peers-edgenext/peer.onnx
 
 LABELLED ?= $(wildcard ../shared/data/labelled/flive_voc2012/labels.csv)
 evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of docs/evidence.md, on people never seen in training

@@ -398,6 +398,14 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(run: RunConfig, tmp_path: 
         train_tiny(with_engine(run, accumulate=3), tmp_path / "out")
 
 
+def test_processes_that_would_each_train_alone_are_refused(
+    run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="2 processes were launched, but each would train alone"):
+        train_tiny(run, tmp_path / "out")
+
+
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(
     manifest: Path, tmp_path: Path, run_cli: RunCli
@@ -407,8 +415,8 @@ def test_two_processes_take_the_steps_of_one(
     """
     (tmp_path / "t.toml").write_text(run_file(manifest, steps=12, freeze_steps=11))
     assert run_cli("train", "t.toml", "--out", "one").returncode == 0
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    train = [*launch, "-m", "mspt", "train", "t.toml", "--out", "two"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"]
+    train = [*launch, "mspt", "train", "t.toml", "--out", "two"]
     done = subprocess.run(train, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("stage1-step000012") == 1, "one process speaks for all"

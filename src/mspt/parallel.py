@@ -4,6 +4,7 @@ Image work here (decoding, resizing, onnxruntime, numpy) releases the interprete
 threads keep every core busy.
 """
 
+import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -45,3 +46,17 @@ def map_in_order(
             yield pending.popleft().result()
     finally:  # also when the caller stops early
         pool.shutdown(cancel_futures=True)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed for the next allocation, instead of returning it at once.
+
+    A training step frees and allocates gigabytes in tensors that glibc hands back to the kernel
+    each time, and clearing the pages anew took more than half of the step (EXPERIMENTS.md).
+    Without effect where the C library is another one. The values are malloc.h's.
+    """
+    m_trim_threshold, m_mmap_max, never, no_limit = -1, -4, 0, -1
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt:
+        mallopt(m_mmap_max, never)
+        mallopt(m_trim_threshold, no_limit)

@@ -9,6 +9,7 @@ whole batch, the PLCC loss a mean over the parts.
 
 import copy
 import math
+import os
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 
 from mspt.errors import ConfigError
+from mspt.parallel import keep_freed_memory
 from mspt.training.batches import Batch, Shard, another_view, to_pixels
 from mspt.training.carryover import Anchor
 from mspt.training.checkpoint import Tensors
@@ -58,6 +60,7 @@ class Engine:
         Raises:
             ConfigError: if the network or the device cannot be had as the run says.
         """
+        keep_freed_memory()
         self.accelerator = _make_accelerator(run.engine)
         torch.manual_seed(run.seed)
         self._run = run
@@ -138,7 +141,7 @@ class Engine:
             last = place == parts  # only then do processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
                 pixels = to_pixels(rgb.to(device, non_blocking=True))
-                views = torch.cat([pixels, another_view(pixels)]) if stage.consistency else pixels
+                views = torch.cat([pixels, another_view(pixels)]) if stage.views == 2 else pixels
                 score = self._wrapped(views)
                 loss = self._loss(stage, pixels, score, mos.to(device)) / parts
                 self.accelerator.backward(loss)
@@ -149,7 +152,7 @@ class Engine:
     def _loss(self, stage: StageConfig, pixels: Tensor, scores: Tensor, mos: Tensor) -> Tensor:
         """Return the loss of the scores of `pixels`, behind which those of other views may come."""
         weights = self._run.loss
-        truth = mos.repeat(len(scores) // len(mos))
+        truth = mos.repeat(stage.views)
         loss = quality_loss(scores, truth, mse_weight=weights.mse, plcc_weight=weights.plcc)
         score = scores[: len(mos)]
         if stage.consistency:
@@ -210,6 +213,12 @@ def _make_accelerator(config: EngineConfig) -> Accelerator:
             f"engine.precision {config.precision!r}, device {config.device!r}: {error} A process "
             "keeps the setting of its first run: start a new one"
         ) from error
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise ConfigError(
+            f"{launched} processes were launched, but each would train alone: for "
+            'processes on a CPU set device = "cpu" in [engine]'
+        )
     if config.precision == "fp16" and accelerator.device.type == "cpu":
         raise ConfigError("engine.precision 'fp16' needs a GPU, and there is none; take 'bf16'")
     return accelerator

@@ -102,7 +102,9 @@ class LiveView:
 
     def __init__(self, stages: Sequence[StageConfig], costs: Sequence[Cost], stage: int) -> None:
         """Start the clock at a stage."""
-        self._work = [s.batch * cost.gflops for s, cost in zip(stages, costs, strict=True)]
+        self._work = [
+            s.batch * s.views * cost.gflops for s, cost in zip(stages, costs, strict=True)
+        ]
         self._stages, self._stage = stages, stage
         self._recent: deque[StepResult] = deque(maxlen=_RECENT_STEPS)
         self._started, self._steps = time.monotonic(), 0

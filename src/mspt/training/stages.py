@@ -83,6 +83,11 @@ class StageConfig(_Strict):
     distill: float = Field(default=0, ge=0)  # MSE to the previous stage's scores
     consistency: float = Field(default=0, ge=0)  # MSE to the scores of the mirrored batch
 
+    @property
+    def views(self) -> int:
+        """How often a step looks at each image of its batch."""
+        return 2 if self.consistency else 1
+
     @model_validator(mode="after")
     def _check_replay(self) -> Self:
         replayed = round((self.replay or 0) * self.batch)
