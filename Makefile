@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release peers evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -66,10 +66,17 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
 
 peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights
-	$(TRAIN) runs/peers-mspt.toml --resume
-	$(TRAIN) runs/peers-edgenext.toml --resume
+	$(TRAIN) runs/comparisons/peers-mspt.toml --resume
+	$(TRAIN) runs/comparisons/peers-edgenext.toml --resume
 	$(BIN)/mspt export out/peers-mspt/checkpoints/stage1-step000600 out/peers-mspt/peer.onnx
 	$(BIN)/mspt export out/peers-edgenext/checkpoints/stage1-step000600 out/peers-edgenext/peer.onnx
+
+wild: data/release-train/manifest.csv data/release-val/manifest.csv  ## do pseudo-labels of wild faces help? After `make release`
+	$(BIN)/python runs/wild_photos.py $(FACES) data/wild/photos.csv
+	$(BIN)/mspt label data/wild/photos.csv --model base --model fast --model out/release-v1/base.onnx -o data/wild/labels.csv
+	$(TRAIN) runs/comparisons/wild-without.toml --resume
+	$(TRAIN) runs/comparisons/wild-with.toml --resume
+	$(BIN)/mspt compare out/wild-without out/wild-with
 
 LABELLED ?= $(wildcard ../shared/data/labelled/flive_voc2012/labels.csv)
 evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of docs/evidence.md, on people never seen in training

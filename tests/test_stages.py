@@ -79,12 +79,8 @@ def test_the_published_runs_are_valid() -> None:
     for path in (ROOT / "runs").rglob("*.toml"):
         run = load_run(path)
         assert run.name == path.stem
-        one_stage = path.parent.name == "ablation" or run.name in (
-            "release-v1-fast",  # starts where three stages ended
-            "peers-mspt",
-            "peers-edgenext",
-        )
-        assert len(run.stages) in ((1, 3) if one_stage else (3,))
+        if path.parent.name == "runs":  # the others compare, in fewer stages
+            assert len(run.stages) == 3
     assert [stage.short_side for stage in load_run(ROOT / "runs/first-light.toml").stages] == [
         384,
         512,
