@@ -7,7 +7,8 @@ Pillow, scikit-image, AVIF and H.264 do the damage here, never src/mspt/synthesi
 fingerprints of its training's generator falls behind on it. Never train on this set.
 
 In:   a CSV of photos as for `mspt synthesize`.
-Out:  OUT_DIR/images/*.png, manifest.csv (source `outside`) and contact-sheet.jpg.
+Out:  OUT_DIR/images/*.png, contact-sheet.jpg and manifest.csv; its sources are `pristine`,
+      `filters` (damage of which training has a counterpart, `photo_filter`) and `foreign`.
 """
 
 import argparse
@@ -193,15 +194,10 @@ def haze(image: Image.Image, strength: float, rng: Generator) -> Image.Image:
     return from_float(np.asarray(image) / 255 * (1 - veil) + 0.85 * veil)
 
 
+FILTERS = ("gamma", "vignette", "tinted", "harsh_contrast")
+
 # Kinds whose label is corrected by eye as that of a kind of the synthesis is (labels.py).
-ALIKE = {
-    "unsharp": "oversharpening",
-    "haze": "haze",
-    "gamma": "photo_filter",
-    "vignette": "photo_filter",
-    "tinted": "photo_filter",
-    "harsh_contrast": "photo_filter",
-}
+ALIKE = {"unsharp": "oversharpening", "haze": "haze"} | dict.fromkeys(FILTERS, "photo_filter")
 
 KINDS: tuple[Damage, ...] = (
     box_blur, median, tv_smooth, zoom_blur, speckle, salt_and_pepper, progressive_jpeg, avif,
@@ -240,6 +236,13 @@ def make_photo(photo: Photo, out_dir: Path) -> list[Entry]:
     return entries
 
 
+def source_of(degradation: str) -> str:
+    """Tell whether training has seen the like of a damage, such as `gamma+haze`."""
+    if not degradation:
+        return "pristine"
+    return "filters" if set(FILTERS) & set(degradation.split("+")) else "foreign"
+
+
 def save(
     photo: Photo,
     out_dir: Path,
@@ -255,7 +258,7 @@ def save(
     return Entry(
         path=path,
         mos=mos,
-        source="outside",
+        source=source_of(degradation),
         split="test",
         identity=photo.identity,
         degradation=degradation,

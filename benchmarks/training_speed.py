@@ -1,12 +1,13 @@
 """Training speed: what a step costs, and how much of it is spent waiting for images.
 
-    python benchmarks/training_speed.py [--seconds 20] [--sides 384 512 640]
+    python benchmarks/training_speed.py [--seconds 20] [--sides 384 512 640] [--return-memory]
 
 For each input side, on noise images on disk, interleaved rounds of
 (a) pure compute: the trainer's step on one batch that is already in memory,
 (b) training: the same step on batches drawn, moved and mirrored from prepared frames by threads,
 (c) a control: timm's mobilenetv3_small_100 in a plain loop (forward, MSE, backward, AdamW), which
     tells what this machine gives at this moment.
+With --return-memory the C library hands freed memory back to the system, as it does by itself.
 Prints images/s of all three, median and range over the rounds, and (b) over (a).
 """
 
@@ -25,6 +26,7 @@ import torch
 from mspt.compat import make_torchvision_importable
 from mspt.evaluation.manifest import Entry
 from mspt.parallel import usable_cores
+from mspt.training import engine as engine_module
 from mspt.training.batches import Batch, BatchSource, to_pixels
 from mspt.training.engine import Engine
 from mspt.training.frames import Frames
@@ -117,7 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20, help="per side and kind")
     parser.add_argument("--sides", type=int, nargs="+", default=[384, 512, 640])
+    parser.add_argument("--return-memory", action="store_true", help="see above")
     options = parser.parse_args()
+    if options.return_memory:
+        engine_module.keep_freed_memory = lambda: None
     print("| px | pure compute, images/s | training | control (timm) | training / pure |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

@@ -103,3 +103,24 @@ def test_the_page_of_evidence_has_a_place_for_every_part() -> None:
     for part in ("test", "outside", "peers", "order", "kinds", "wild", "robustness", "tones"):
         assert f"<!-- {part} -->" in page
         assert f"<!-- /{part} -->" in page
+
+
+def test_outside_damage_says_whether_training_has_its_like() -> None:
+    kinds = {kind.__name__ for kind in outside_set.KINDS}
+    assert set(outside_set.ALIKE) <= kinds
+    assert [outside_set.source_of(d) for d in ("", "gamma", "haze+tinted", "haze+avif")] == [
+        "pristine",
+        "filters",
+        "filters",
+        "foreign",
+    ]
+
+
+def test_zoom_blur_leaves_the_picture_where_it_was(face: RGB) -> None:
+    """Else a full-reference label would punish the shift, not the blur."""
+    blurred = outside_set.zoom_blur(Image.fromarray(face), 1.0, np.random.default_rng(0))
+    ring = np.asarray(blurred)[60:-60, 20:40].astype(float)
+    errors = [
+        np.abs(ring - np.roll(face, shift, axis=1)[60:-60, 20:40]).mean() for shift in (-6, 0, 6)
+    ]
+    assert errors[1] == min(errors)
