@@ -62,7 +62,9 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(BIN)/mspt train runs/release-v1.toml --resume
 	$(BIN)/mspt export out/release-v1/checkpoints/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
 	$(TRAIN) runs/release-v2.toml --resume
-	$(BIN)/mspt export out/release-v2/checkpoints/stage3-step000700 out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
+	$(BIN)/python runs/average.py out/release-v1/checkpoints/stage3-step000800 out/release-v2/checkpoints/stage3-step000700 \
+		data/release-train out/release-v2/averaged
+	$(BIN)/mspt export out/release-v2/averaged out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
 	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
 
 peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Raw, RunCli, change, raw_run, train_tiny
+from conftest import ROOT, Raw, RunCli, change, raw_run, train_tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mspt.errors import ConfigError
@@ -22,7 +22,7 @@ from mspt.training import engine as engine_module
 from mspt.training import plan, summary, trainer
 from mspt.training.batches import BatchSource
 from mspt.training.budget import Cost
-from mspt.training.checkpoint import load_tensors
+from mspt.training.checkpoint import load_network, load_state, load_tensors
 from mspt.training.engine import learning_rate
 from mspt.training.network import MsptNetwork
 from mspt.training.plan import describe_plan, make_plan
@@ -396,6 +396,23 @@ def test_consistency_brings_the_scores_of_an_image_and_its_mirror_image_together
 def test_a_batch_that_cannot_be_shared_out_is_refused(run: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="batch 4 cannot be split into 3 equal parts of at least"):
         train_tiny(with_engine(run, accumulate=3), tmp_path / "out")
+
+
+def test_the_mean_of_two_checkpoints_is_one_that_scores(
+    run: RunConfig, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "runs"))
+    import average
+
+    seeds = (run, run.model_copy(update={"seed": 1}))
+    first, second = (train_tiny(r, tmp_path / f"{i}") for i, r in enumerate(seeds))
+    average.average(first, second, manifest, tmp_path / "mean")
+    one, two, mean = (load_network(folder) for folder in (first, second, tmp_path / "mean"))
+    expected = (one.classifier.weight + two.classifier.weight) / 2
+    assert torch.allclose(mean.classifier.weight, expected)
+    assert not torch.allclose(mean.classifier.weight, two.classifier.weight)
+    assert not torch.allclose(mean.bn1.running_mean, two.bn1.running_mean), "measured anew"
+    assert load_state(tmp_path / "mean") == load_state(second)
 
 
 def test_processes_that_would_each_train_alone_are_refused(
