@@ -52,7 +52,7 @@ def keep_freed_memory() -> None:
     """Let glibc keep what is freed for the next allocation, instead of returning it at once.
 
     A training step frees and allocates gigabytes in tensors that glibc hands back to the kernel
-    each time, and clearing the pages anew took more than half of the step (EXPERIMENTS.md).
+    each time; having the pages cleared anew took a third of a step and more (EXPERIMENTS.md).
     Without effect where the C library is another one. The values are malloc.h's.
     """
     m_trim_threshold, m_mmap_max, never, no_limit = -1, -4, 0, -1
