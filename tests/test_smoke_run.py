@@ -38,7 +38,7 @@ def test_drawn_faces_become_a_model(run_cli: RunCli, tmp_path: Path) -> None:
 
     run("export", checkpoint, "smoke.onnx", "--licence", "CC0-1.0")
     evaluation = json.loads(run("evaluate", manifest, "--model", "smoke.onnx", "--json"))
-    assert evaluation["overall"]["images"] == 12 * 11
+    assert evaluation["overall"]["images"] == 12 * 13
     assert evaluation["severity_order"]["pairs"] == 12 * 2
     info = mspt.load(tmp_path / "smoke.onnx").info
     assert info.licence == "CC0-1.0"

@@ -213,14 +213,14 @@ def _make_accelerator(config: EngineConfig) -> Accelerator:
             f"engine.precision {config.precision!r}, device {config.device!r}: {error} A process "
             "keeps the setting of its first run: start a new one"
         ) from error
+    if config.precision == "fp16" and accelerator.device.type == "cpu":
+        raise ConfigError("engine.precision 'fp16' needs a GPU, and there is none; take 'bf16'")
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched != accelerator.num_processes:
         raise ConfigError(
             f"{launched} processes were launched, but each would train alone: for "
             'processes on a CPU set device = "cpu" in [engine]'
         )
-    if config.precision == "fp16" and accelerator.device.type == "cpu":
-        raise ConfigError("engine.precision 'fp16' needs a GPU, and there is none; take 'bf16'")
     return accelerator
 
 
