@@ -42,5 +42,5 @@ def test_drawn_faces_become_a_model(run_cli: RunCli, tmp_path: Path) -> None:
     assert evaluation["severity_order"]["pairs"] == 12 * 2
     info = mspt.load(tmp_path / "smoke.onnx").info
     assert info.licence == "CC0-1.0"
-    assert info.reference.description == "val images of smoke (33 images)"
+    assert info.reference.description == "val images of smoke (39 images)"
     assert info.spec.short_side == 160
