@@ -39,7 +39,7 @@ FACES ?= ../shared/data/faces/manifest.csv
 TRAIN_SET := $(FACES) data/first-light-train --where set=pristine --where usage=permissive --where split=train --single 6 --second-order 3 --capture 3 --chained 0 --photo-filter 0 --gray 0
 VAL_SET := $(FACES) data/first-light-val --where set=pristine --where usage=permissive --where split=val --single 36 --second-order 6 --capture 6 --chained 0 --photo-filter 0 --gray 0
 
-first-light: $(VENV)/dev.stamp  ## make the embedded model again: 20 minutes of data, 65 of training
+first-light: $(VENV)/dev.stamp  ## make `base` 1 again: 20 minutes of data, 65 of training
 	$(BIN)/mspt synthesize $(TRAIN_SET)
 	$(BIN)/mspt synthesize $(VAL_SET)
 	$(BIN)/mspt train runs/first-light.toml --resume

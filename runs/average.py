@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mspt.evaluation.manifest import read_manifest, select_entries
 from mspt.parallel import keep_freed_memory
+from mspt.training.batches import batches_in_order
 from mspt.training.carryover import reestimate_batch_norm
 from mspt.training.checkpoint import load_network, load_state, save_checkpoint
 from mspt.training.frames import build_frames
@@ -39,9 +39,7 @@ def average(first: Path, second: Path, manifest: Path, out: Path) -> None:
     chosen = np.random.default_rng(0).permutation(len(entries))[: BATCH * BATCHES]
     with tempfile.TemporaryDirectory() as cache:
         frames = build_frames([entries[i] for i in chosen], state.spec, Path(cache))
-        starts = range(0, len(frames), BATCH)
-        parts = (torch.from_numpy(np.array(frames.rgb[i : i + BATCH])) for i in starts)
-        reestimate_batch_norm(network, parts)
+        reestimate_batch_norm(network, batches_in_order(frames, BATCH))
     save_checkpoint(out, state, dict(network.state_dict()), {})
 
 

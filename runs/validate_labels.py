@@ -26,11 +26,13 @@ from mspt.synthesis.contact_sheet import write_contact_sheet
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.filters import resize_square
 from mspt.synthesis.labels import stored_calibration
+from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, use_one_thread
 from mspt.synthesis.synthesize import PRISTINE, Photo, read_photos, read_records
 
 FRAME_PX, MIN_SIDE_PX = 640, 640  # no reference is enlarged here
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
+KINDS = SINGLE | {"photo_filter": MIXED["photo_filter"]}  # other mixtures draw anew by severity
 SHEETS, SHEET_MOS, SHEET_WIDTH = 12, 0.5, 0.04
 
 
@@ -46,7 +48,7 @@ def measure_ladders(photo: Photo, seed: int) -> dict[str, list[float]]:
             )
             for s in SEVERITIES
         ]
-        for kind, degrade in SINGLE.items()
+        for kind, degrade in KINDS.items()
     }
 
 
@@ -58,7 +60,7 @@ def print_ladders(photos: Sequence[Photo]) -> None:
     print(f"ladders of {len(photos)} photos, {len(SEVERITIES)} severities")
     print("| kind | Kendall, mean | lowest | mos at 0 | at .5 | at 1 |\n|---|---|---|---|---|---|")
     falling = -np.array(SEVERITIES)
-    for kind in SINGLE:
+    for kind in KINDS:
         mos = np.array([ladder[kind] for ladder in ladders])
         tau = np.array([krcc(falling, row) for row in mos])
         first, _, middle, _, last = mos.mean(axis=0)

@@ -147,6 +147,12 @@ def _mirror_borders(lines: RGB, filled: slice) -> None:
     lines[stop:] = lines[2 * stop - count - 1 : stop - 1][::-1]
 
 
+def batches_in_order(frames: Frames, size: int) -> Iterator[Tensor]:
+    """Yield all frames as they are, uint8 (n, S, S, 3), `size` at a time."""
+    for start in range(0, len(frames), size):
+        yield torch.from_numpy(np.array(frames.rgb[start : start + size]))
+
+
 def to_pixels(rgb: Tensor) -> Tensor:
     """Turn uint8 (N, S, S, 3) into the network's float32 (N, 3, S, S) in 0..1."""
     return rgb.permute(0, 3, 1, 2).float() / 255

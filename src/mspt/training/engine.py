@@ -25,7 +25,7 @@ from torch import Tensor
 
 from mspt.errors import ConfigError
 from mspt.parallel import keep_freed_memory
-from mspt.training.batches import Batch, Shard, another_view, to_pixels
+from mspt.training.batches import Batch, Shard, another_view, batches_in_order, to_pixels
 from mspt.training.carryover import Anchor
 from mspt.training.checkpoint import Tensors
 from mspt.training.frames import Frames
@@ -266,8 +266,8 @@ def score_frames(network: Network, frames: Frames) -> npt.NDArray[np.float64]:
     """Score prepared frames with torch, in fp32, on the network's device; (N,)."""
     network.eval()
     device = next(network.parameters()).device
-    scores = []
-    for start in range(0, len(frames), _SCORE_BATCH):
-        rgb = torch.from_numpy(np.array(frames.rgb[start : start + _SCORE_BATCH]))
-        scores.append(network(to_pixels(rgb.to(device))).cpu().numpy())
+    scores = [
+        network(to_pixels(rgb.to(device))).cpu().numpy()
+        for rgb in batches_in_order(frames, _SCORE_BATCH)
+    ]
     return np.concatenate(scores).astype(np.float64)
