@@ -58,7 +58,11 @@ data/release-%/manifest.csv: $(VENV)/dev.stamp
 data/release-val/manifest.csv: RELEASE_IMAGES := --single 14
 data/release-test/manifest.csv: RELEASE_IMAGES := --single 20 --second-order 3 --chained 3 --capture 3 --photo-filter 3
 
-release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
+data/release-train-2/manifest.csv: $(VENV)/dev.stamp
+	$(BIN)/mspt synthesize $(FACES) data/release-train-2 $(PERMISSIVE) --where split=train --seed 1 \
+		--single 8 --second-order 1 --chained 2 --capture 1 --photo-filter 2
+
+release: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
 	$(BIN)/mspt train runs/release-v1.toml --resume
 	$(BIN)/mspt export out/release-v1/checkpoints/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
 	$(TRAIN) runs/release-v2.toml --resume
@@ -66,6 +70,8 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 		data/release-train out/release-v2/averaged
 	$(BIN)/mspt export out/release-v2/averaged out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
 	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
+	$(TRAIN) runs/release-v3.toml --resume
+	$(BIN)/mspt export out/release-v3/checkpoints/stage1-step001700 out/release-v3/fast.onnx --model-version 3 $(RELEASE_EXPORT)
 
 peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights
 	$(TRAIN) runs/comparisons/peers-mspt.toml --resume
@@ -86,7 +92,7 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/release-v1/base.onnx),--model base-2=out/release-v1/base.onnx) \
+		$(if $(wildcard out/release-v2/fast.onnx),--model fast-2=out/release-v2/fast.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-416=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 

@@ -41,7 +41,7 @@ _LOW_PERCENTILE = 0.2  # of the pool: what mos 0 stands for
 _LENIENCY = {
     "oversharpening": 0.65,
     "haze": 0.75,
-    "mixed_light": 0.75,
+    "mixed_light": 0.5,
     "damaged_jpeg": 0.75,
     "photo_filter": 0.75,
 }
