@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release peers wild evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release more-images peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -62,7 +62,7 @@ data/release-train-2/manifest.csv: $(VENV)/dev.stamp
 	$(BIN)/mspt synthesize $(FACES) data/release-train-2 $(PERMISSIVE) --where split=train --seed 1 \
 		--single 8 --second-order 1 --chained 2 --capture 1 --photo-filter 2
 
-release: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
+release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
 	$(BIN)/mspt train runs/release-v1.toml --resume
 	$(BIN)/mspt export out/release-v1/checkpoints/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
 	$(TRAIN) runs/release-v2.toml --resume
@@ -70,8 +70,10 @@ release: data/release-train/manifest.csv data/release-train-2/manifest.csv data/
 		data/release-train out/release-v2/averaged
 	$(BIN)/mspt export out/release-v2/averaged out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
 	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
-	$(TRAIN) runs/release-v3.toml --resume
-	$(BIN)/mspt export out/release-v3/checkpoints/stage1-step001700 out/release-v3/fast.onnx --model-version 3 $(RELEASE_EXPORT)
+
+more-images: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv  ## does twice the images help? After `make release`
+	$(TRAIN) runs/comparisons/more-images.toml --resume
+	$(BIN)/mspt export out/more-images/checkpoints/stage1-step001700 out/more-images/fast.onnx --model-version 3 $(RELEASE_EXPORT)
 
 peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS at equal cost, from random weights
 	$(TRAIN) runs/comparisons/peers-mspt.toml --resume
@@ -92,7 +94,7 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/release-v2/fast.onnx),--model fast-2=out/release-v2/fast.onnx) \
+		$(if $(wildcard out/more-images/fast.onnx),--model fast-3=out/more-images/fast.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-416=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 
