@@ -1,5 +1,7 @@
 """Training images: what scoring sees, drawn in a fixed order, moved and mirrored only."""
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,22 @@ def test_processes_share_a_batch_out_and_change_nothing(frames: Frames) -> None:
         part = BatchSource(frames, stage(), seed=0, number=1, shard=shard).draw(5)
         assert torch.equal(part.rgb, whole.rgb[rank::2])
         assert torch.equal(part.mos, whole.mos[rank::2])
+
+
+def test_ranked_images_of_an_identity_come_together(frames: Frames) -> None:
+    who = [f"p{index % 4}" for index in range(24)]  # four people of six images
+    entries = [replace(e, identity=p) for e, p in zip(frames.entries, who, strict=True)]
+    people = Frames(frames.rgb, frames.mos, entries)
+    source = BatchSource(people, stage(batch=12, rank=1.0), seed=0, number=1)
+    for epoch in range(4):
+        drawn = [source.draw(2 * epoch + half) for half in (0, 1)]
+        order = torch.cat([batch.identity for batch in drawn]).tolist()
+        assert sorted(order) == sorted([0, 1, 2, 3] * 6)
+        assert sum(a == b for a, b in pairwise(order)) >= 4 * (3 + 1), order  # runs of 4 and of 2
+        seen = torch.cat([batch.mos for batch in drawn]).tolist()
+        assert sorted(seen) == pytest.approx(sorted(frames.mos.tolist()))
+    unranked = BatchSource(people, stage(batch=24), seed=0, number=1).draw(0).identity.tolist()
+    assert sum(a == b for a, b in pairwise(unranked)) < 16
 
 
 @pytest.mark.parametrize(("replay", "old"), [(0.0, 0), (0.25, 1), (0.5, 2)])

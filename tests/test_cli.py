@@ -16,6 +16,7 @@ from conftest import FACES, ORIGINAL, RunCli, encode
 from PIL import Image
 
 from mspt.apps import outputs
+from mspt.apps.inputs import find_images
 from mspt.apps.outputs import RowWriter
 from mspt.inference.scorer import Scorer
 from mspt.results import COLUMNS, FACTOR_COLUMNS
@@ -300,7 +301,32 @@ def test_a_file_name_with_a_carriage_return_stays_one_row(run_cli: RunCli, tmp_p
         shutil.copy(ORIGINAL, tmp_path / name)
     run_cli("score", ".", "-o", "s.csv")
     assert [row["path"] for row in read_rows(tmp_path / "s.csv")] == ["./a\rb.png", "./c.png"]
-    assert run_cli("filter", "s.csv", "--top", "2").returncode == 0
+    assert run_cli("filter", "s.csv", "--top", "2", "-o", "f.csv").returncode == 0
+    assert sorted(row["path"] for row in read_rows(tmp_path / "f.csv")) == ["./a\rb.png", "./c.png"]
+
+
+def test_the_output_is_no_photo_of_the_next_run_however_it_is_reached(
+    run_cli: RunCli, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(ORIGINAL, tmp_path / "photos/a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    for paths in (("photos",), ("link",), ("photos/a.png", "photos/s.csv")):
+        run_cli("score", *paths, "-o", "photos/s.csv")
+        (row,) = read_rows(tmp_path / "photos/s.csv")
+        assert row["status"] == "ok"
+
+
+def test_folders_may_nest_deeper_than_python_may_recurse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):
+        os.mkdir("d")  # one by one: the whole path is longer than os.makedirs can handle
+        os.chdir("d")
+    os.chdir(tmp_path)
+    (tmp_path / "d/a.png").touch()
+    assert find_images(["d"])[0] == "d/a.png"
 
 
 def test_what_stands_for_nothing_gets_a_row(run_cli: RunCli, tmp_path: Path) -> None:

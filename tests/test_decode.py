@@ -155,6 +155,11 @@ def test_harmless_bytes_around_a_jpeg_do_not_matter(face: RGB) -> None:
     assert np.array_equal(decode_rgb(data + b"\x00" * 100), decode_rgb(data))
 
 
+def test_premultiplied_gray_is_laid_over_white_too() -> None:
+    gray = Image.new("LA", (40, 40), (100, 255))
+    assert (decode.rgb_of_pil(gray.convert("La")) == decode.rgb_of_pil(gray)).all()
+
+
 def test_float_pixels_have_no_range() -> None:
     tiff = encode(Image.fromarray(np.zeros((40, 40), dtype=np.float32)), "TIFF")
     with pytest.raises(DecodeError, match="32-bit float"):

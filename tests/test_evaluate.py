@@ -84,6 +84,11 @@ def test_plain_manifests_report_no_pairs_and_no_parts() -> None:
     result = evaluate_scores(entries, np.linspace(0, 1, 10), model="m@1", resamples=20)
     assert result.pristine_above_degraded is None
     assert result.severity_order is None
+    unknown = [
+        Entry(path=Path(f"{i}.jpg"), mos=1 - i / 9, degradation="x" * (i > 0)) for i in range(10)
+    ]
+    result_of_unknown = evaluate_scores(unknown, np.linspace(1, 0, 10), model="m@1", resamples=20)
+    assert result_of_unknown.pristine_above_degraded is None, "pairs want an identity"
     assert result.by_source == {}
     assert "pristine" not in report.to_text(result)
 

@@ -103,9 +103,28 @@ def test_the_command_writes_a_manifest(run_cli: RunCli, tmp_path: Path) -> None:
     assert "--mos-scale '5' is not of the form WORST,BEST" in wrong.stderr
 
 
+def test_labels_are_not_written_over_their_input(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(f"path,mos,rater\n{PICTURES[0]},,bob\n")
+    before = (tmp_path / "m.csv").read_text()
+    done = run_cli("label", "m.csv", "-o", "./m.csv")
+    assert done.returncode == 2
+    assert "m.csv is the input: labels on their own scale, further columns" in done.stderr
+    assert (tmp_path / "m.csv").read_text() == before
+    for output, said in (("no/x.csv", "there is no folder no; make it"), ("x.txt", "ends in .csv")):
+        done = run_cli("label", "m.csv", "-o", output)
+        assert done.returncode == 2
+        assert said in done.stderr
+
+
+def test_labels_can_be_left_unread(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(f"path,mos\n{PICTURES[0]},4\n")
+    (entry,) = read_manifest(tmp_path / "m.csv", labels="ignored")
+    assert math.isnan(entry.mos)
+
+
 def test_a_list_of_paths_alone_can_be_labelled(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(f"path\n{PICTURES[0]}\n")
-    (entry,) = read_manifest(tmp_path / "m.csv", partly_labelled=True)
+    (entry,) = read_manifest(tmp_path / "m.csv", labels="optional")
     assert math.isnan(entry.mos)
     with pytest.raises(ManifestError, match="expected a header with path,mos"):
         read_manifest(tmp_path / "m.csv")

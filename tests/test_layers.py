@@ -14,6 +14,7 @@ import mspt
 SRC = ROOT / "src/mspt"
 ORDER = {
     "errors.py": 0,
+    "drafts.py": 0,
     "spec.py": 0,
     "results.py": 0,
     "parallel.py": 0,

@@ -83,6 +83,14 @@ def test_what_is_no_image_is_refused(metric: QualityMetric) -> None:
             metric(wrong)
 
 
+def test_an_embedded_model_comes_before_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_metric("base").spec == square_spec(640)
+
+
 def test_checkpoints_load_too_and_other_files_are_refused(run: RunConfig, tmp_path: Path) -> None:
     metric = load_metric(train_tiny(run, tmp_path / "out"))
     assert metric.spec == square_spec(64)

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from mspt.errors import ConfigError
 from mspt.training.budget import measure_cost
-from mspt.training.losses import plcc_loss, quality_loss
+from mspt.training.losses import RANK_MARGIN, plcc_loss, quality_loss, rank_loss
 from mspt.training.network import MsptNetwork
 from mspt.training.networks import build_network
 
@@ -54,6 +54,22 @@ def test_the_quality_loss_adds_what_its_weights_say() -> None:
     score, mos = torch.tensor([0.5, 0.5, 0.9]), torch.tensor([0.5, 0.5, 0.5])
     loss = quality_loss(score, mos, mse_weight=3, plcc_weight=0)
     assert loss.item() == pytest.approx(3 * 0.16 / 3)
+
+
+def test_the_rank_loss_asks_for_order_within_an_identity_alone() -> None:
+    mos = torch.tensor([0.9, 0.5, 0.88, 0.1])
+    one, others = torch.zeros(4, dtype=torch.long), torch.arange(4)
+    assert rank_loss(mos, mos, one).item() == 0
+    squeezed = torch.tensor([0.5, 0.42, 0.48, 0.3])  # in order, a margin or the labels' gap apart
+    assert rank_loss(squeezed, mos, one).item() == pytest.approx(0, abs=1e-7)
+    equal = torch.full((4,), 0.5, requires_grad=True)
+    loss = rank_loss(equal, mos, one)
+    assert loss.item() == pytest.approx((5 * RANK_MARGIN + 0.02) / 6)
+    loss.backward()
+    assert equal.grad[0] < 0 < equal.grad[3]
+    nothing = rank_loss(equal, mos, others)
+    nothing.backward()
+    assert nothing.item() == 0
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,9 @@ def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:
     photos_csv.write_text("path\na.png\nb.png\na.png\n")
     with pytest.raises(ManifestError, match=r"lists 'a.png' 2 times; list every photo once"):
         read_photos(photos_csv, {})
+    photos_csv.write_text("path\na02552f76dbdf5fd/0.jpg\n670009b22c087272/0.jpg\n")
+    with pytest.raises(ManifestError, match=r"/0.jpg and .*/0.jpg would both be called 0_9b646625"):
+        read_photos(photos_csv, {})
     photos_csv.write_text("path,split\na.png,Val\n")
     with pytest.raises(ManifestError, match="a.png: split 'Val' is none of train, val, test"):
         read_photos(photos_csv, {})

@@ -363,7 +363,7 @@ def test_accumulated_parts_give_the_mse_gradient_of_the_whole(run: RunConfig) ->
         stage = run.stages[0].model_copy(update={"freeze_steps": 1})
         engine.enter_stage(stage)
         rgb = torch.arange(4 * 32 * 32 * 3).reshape(4, 32, 32, 3).remainder(251).to(torch.uint8)
-        engine.train_step(stage, 1, Batch(0, rgb, torch.linspace(0, 1, 4)))
+        engine.train_step(stage, 1, Batch(0, rgb, torch.linspace(0, 1, 4), torch.arange(4)))
         gradients.append(engine.network.classifier.weight.grad.clone())
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-8)
     assert gradients[0].abs().max() > 0
@@ -384,13 +384,29 @@ def test_consistency_brings_the_scores_of_an_image_and_its_mirror_image_together
         engine = Engine(run)
         engine.enter_stage(stage)
         for step in range(40):
-            result = engine.train_step(stage, 1, Batch(step, rgb, mos))
+            result = engine.train_step(stage, 1, Batch(step, rgb, mos, torch.arange(len(mos))))
             assert result.score.shape == (8,)
         pixels = to_pixels(rgb)
         with torch.no_grad():
             first, second = (engine.network.train()(p) for p in (pixels, another_view(pixels)))
         apart.append(float((first - second).abs().mean()))
     assert apart[1] < apart[0] / 3
+
+
+def test_ranking_makes_order_within_an_identity_count(run: RunConfig) -> None:
+    from mspt.training.batches import Batch
+    from mspt.training.engine import Engine
+
+    rgb = torch.randint(0, 256, (4, 32, 32, 3), generator=torch.Generator().manual_seed(0))
+    mos, one = torch.tensor([0.2, 0.4, 0.6, 0.8]), torch.zeros(4, dtype=torch.long)
+    losses = {}
+    for rank, identity in ((0.0, one), (2.0, one), (2.0, torch.arange(4))):
+        engine, stage = Engine(run), run.stages[0].model_copy(update={"rank": rank})
+        engine.enter_stage(stage)
+        batch = Batch(0, rgb.to(torch.uint8), mos, identity)
+        losses[rank, bool(identity.any())] = engine.train_step(stage, 1, batch).loss
+    assert losses[2.0, False] > losses[0.0, False] + 0.01
+    assert losses[2.0, True] == pytest.approx(losses[0.0, False])
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(run: RunConfig, tmp_path: Path) -> None:

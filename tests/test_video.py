@@ -200,6 +200,9 @@ def test_best_needs_videos_to_be_opened(run_cli: RunCli) -> None:
     done = run_cli("score", FACES, "--best", "2")
     assert done.returncode == 2
     assert "--best 2 is about frames of videos; add --every TIME" in done.stderr
+    photos = run_cli("score", FACES, "--every", "1s", "--best", "2")
+    assert photos.returncode == 2
+    assert "--best 2: there is no video among the paths; drop it" in photos.stderr
 
 
 def test_without_pyav_the_extra_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""QualityScore: what scoring one face yields. The one row and JSON form of CLI, HTTP and files.
+"""QualityScore: what scoring one face yields. The one row and JSON form of CLI, API and files.
 
 In:   numbers from the scorer, or an error.
 Out:  `to_dict`, whose keys are COLUMNS in that order, and FACTOR_COLUMNS if factors were measured.

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from mspt.apps.drafts import whole_file
 from mspt.apps.outputs import printable_path
 from mspt.apps.scorefile import file_of
 from mspt.apps.video import FRAME_MARK
+from mspt.drafts import whole_file
 from mspt.errors import ConfigError
 
 _NO_FILE = "a frame of a video, no file; `mspt score VIDEO --every TIME --best N` writes frames"

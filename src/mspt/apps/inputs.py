@@ -19,24 +19,29 @@ def find_images(paths: Sequence[str], *, exclude: Path | None = None) -> list[st
 
     Args:
         paths: as typed.
-        exclude: a file to leave out of folders and patterns, such as the output.
+        exclude: a file to leave out, such as the output, which a second run finds in the folder.
     """
-    unwanted = None if exclude is None else os.path.abspath(exclude)
     found: list[str] = []
     for path in paths:
-        files = [file for file in _expand(path) if os.path.abspath(file) != unwanted]
-        found += [path] if os.path.isfile(path) else files or [path]
+        files = [path] if os.path.isfile(path) else list(_expand(path)) or [path]
+        found += [file for file in files if exclude is None or not _is_same(file, exclude)]
     return found if any(os.path.isfile(file) for file in found) else []
+
+
+def _is_same(path: str, other: Path) -> bool:
+    """Tell whether two paths mean one file of one name, whatever folders they go through."""
+    same_name = os.path.basename(path) == other.name  # asked first: the rest asks the disk
+    return same_name and os.path.realpath(path) == os.path.realpath(other)
 
 
 def _expand(path: str) -> Iterator[str]:
     if os.path.isdir(path):
-        yield from _walk(path, set())
+        yield from _walk(path)
     elif "**" in path and not os.path.exists(path):
         yield from _match_recursively(path)
     elif glob.has_magic(path) and not os.path.exists(path):
         for match in sorted(glob.glob(path)):
-            yield from _walk(match, set()) if os.path.isdir(match) else [match]
+            yield from _walk(match) if os.path.isdir(match) else [match]
 
 
 def _match_recursively(pattern: str) -> list[str]:
@@ -53,19 +58,21 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+def _walk(top: str) -> Iterator[str]:
     """Yield a folder's files by name, then those below it; each folder once, whatever links say."""
-    try:
-        status = os.stat(folder)
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError:
-        yield folder  # its row will say that it cannot be read
-        return
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    paths = [os.path.join(folder, name) for name in names]
-    yield from (path for path in paths if not os.path.isdir(path))
-    for path in paths:
-        if os.path.isdir(path):
-            yield from _walk(path, seen)
+    seen: set[tuple[int, int]] = set()
+    waiting = [top]  # the next one last: folders may nest deeper than Python may recurse
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)
+            names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        except OSError:
+            yield folder  # its row will say that it cannot be read
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        paths = [os.path.join(folder, name) for name in names]
+        yield from (path for path in paths if not os.path.isdir(path))
+        waiting += [path for path in reversed(paths) if os.path.isdir(path)]

@@ -7,7 +7,7 @@ Out:  a file whose rows are whole up to the last result, also when the run is st
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -71,16 +71,10 @@ class RowWriter:
 class _Csv:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._file = _open_text(path)
-        self._plain = csv.DictWriter(self._file, columns, lineterminator="\n")
-        # Python 3.11 leaves a bare carriage return unquoted, and no reader takes the row then.
-        self._quoted = csv.DictWriter(
-            self._file, columns, lineterminator="\n", quoting=csv.QUOTE_ALL
-        )
-        self._plain.writeheader()
+        self._write = csv_writer(self._file, columns)
 
     def write(self, row: Row) -> None:
-        risky = any("\r" in cell for cell in row.values() if isinstance(cell, str))
-        (self._quoted if risky else self._plain).writerow(row)
+        self._write(row)
 
     def close(self) -> None:
         self._file.close()
@@ -127,6 +121,20 @@ class _Parquet:
                 self._flush()
         finally:
             self._writer.close()
+
+
+def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, object]], None]:
+    """Write the header and return what writes a row, which raises ValueError for other columns."""
+    plain = csv.DictWriter(file, columns, lineterminator="\n")
+    # Python 3.11 leaves a bare carriage return unquoted, and no reader takes the row then.
+    quoted = csv.DictWriter(file, columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writeheader()
+
+    def write(row: Mapping[str, object]) -> None:
+        risky = any("\r" in cell for cell in row.values() if isinstance(cell, str))
+        (quoted if risky else plain).writerow(row)
+
+    return write
 
 
 def _open_text(path: Path) -> IO[str]:

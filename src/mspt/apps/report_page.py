@@ -17,10 +17,10 @@ from string import Template
 
 import numpy as np
 
-from mspt.apps.drafts import whole_file
 from mspt.apps.scorefile import ScoreRow
 from mspt.apps.summary import PERCENTILES, Summary
 from mspt.apps.thumbnails import THUMB_PX, thumbnail_uri
+from mspt.drafts import whole_file
 from mspt.results import BANDS
 
 _BINS_PER_BAND = 4

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from mspt.apps.drafts import whole_file
+from mspt.apps.outputs import csv_writer
+from mspt.drafts import whole_file
 from mspt.errors import ConfigError, MissingExtraError
 from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
 
@@ -119,12 +120,11 @@ def check_written_suffix(path: Path) -> None:
 
 
 def _csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Cells], object]:
-    writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="raise")
-    writer.writeheader()
+    write_row = csv_writer(file, columns)
 
     def write(cells: Cells) -> None:
         try:
-            writer.writerow(cells)
+            write_row(cells)
         except ValueError as error:
             raise ConfigError(
                 f"a row of {cells['path']!r} has columns that the first row has not ({error}); "

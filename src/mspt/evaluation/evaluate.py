@@ -193,7 +193,9 @@ def _order(
 
 def _pristine_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:
     """Pair each undamaged image (mos 1, no degradation) with the damaged ones of its identity."""
-    for members in _indices_by(entries, lambda entry: entry.identity).values():
+    for identity, members in _indices_by(entries, lambda entry: entry.identity).items():
+        if not identity:
+            continue
         pristine = [i for i in members if not entries[i].degradation and entries[i].mos == 1]
         if len(pristine) == 1:  # with several photos of a face, whose version is it?
             yield from ((pristine[0], i) for i in members if entries[i].degradation)

@@ -11,11 +11,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from mspt.drafts import whole_file
 from mspt.errors import ManifestError
 from mspt.image.decode import SUFFIXES
 
 SPLITS = ("train", "val", "test")
+Labels = Literal["needed", "optional", "ignored"]
 COLUMNS = ("path", "mos", "source", "split", "identity", "degradation", "severity")
 
 
@@ -42,7 +45,7 @@ def read_manifest(
     *,
     images: Path | None = None,
     mos_scale: tuple[float, float] = (0, 1),
-    partly_labelled: bool = False,
+    labels: Labels = "needed",
 ) -> list[Entry]:
     """Read a manifest in any of the known forms.
 
@@ -50,7 +53,8 @@ def read_manifest(
         path: the manifest.
         images: folder that its names are relative to; default: the manifest's own.
         mos_scale: (worst, best) of the labels as written; they come out mapped to 0..1.
-        partly_labelled: let `mos` be empty, or the column missing; such entries have NaN.
+        labels: "optional" lets `mos` be empty, or the column missing, "ignored" does not look at
+            them; such entries have NaN.
 
     Raises:
         ManifestError: naming the file, the line and the remedy; also if it lists no image.
@@ -65,7 +69,7 @@ def read_manifest(
     if not rows_with_lines:
         raise ManifestError(f"{path}: is empty; expected the header path,mos")
     names = rows_with_lines[0][1]
-    form = _Form(path, images or path.parent, mos_scale, partly_labelled)
+    form = _Form(path, images or path.parent, mos_scale, labels)
     read_row, has_header = _row_reader(form, names)
     entries = [read_row(line, row) for line, row in rows_with_lines[int(has_header) :]]
     if not entries:
@@ -86,9 +90,12 @@ def select_entries(
 
 
 def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
-    """Write a manifest with all columns, paths relative to it, replacing it at once."""
-    draft = path.with_name(f".{path.name}.part")
-    with draft.open("w", encoding="utf-8", newline="") as file:
+    """Write a manifest with all columns, paths relative to it, replacing it at once.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for entry in entries:
@@ -96,7 +103,6 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
             severity = "" if entry.severity is None else entry.severity
             labels = (entry.mos, entry.source, entry.split, entry.identity, entry.degradation)
             writer.writerow((relative, *labels, severity))
-    draft.replace(path)
 
 
 def relative_name(path: Path, folder: Path) -> str:
@@ -117,7 +123,7 @@ class _Form:
     path: Path
     images: Path
     mos_scale: tuple[float, float]  # worst, best
-    partly_labelled: bool
+    labels: Labels
 
     def read_number(self, line: int, column: str, text: str) -> float:
         try:
@@ -129,7 +135,7 @@ class _Form:
 
     def read_mos(self, line: int, text: str) -> float:
         """Return a label on the scale 0..1."""
-        if not text and self.partly_labelled:
+        if self.labels == "ignored" or (self.labels == "optional" and not text):
             return math.nan
         raw = self.read_number(line, "mos", text)
         worst, best = self.mos_scale
@@ -146,7 +152,7 @@ def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
     """Return how to read a row of this file, and whether its first row is a header."""
     if first_row[:3] == ["Image", "raw_score", "mapped_score"]:
         return _pair_reader(form, name_column=0, mos_column=2), True
-    if "path" in first_row and ("mos" in first_row or form.partly_labelled):
+    if "path" in first_row and ("mos" in first_row or form.labels != "needed"):
         return _named_reader(form, first_row), True
     if len(first_row) == 2 and _is_number(first_row[1]):
         return _pair_reader(form, name_column=0, mos_column=1), False

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mspt.drafts import whole_file
 from mspt.errors import ManifestError
 from mspt.evaluation.manifest import Entry, relative_name
 from mspt.evaluation.metrics import Vector
@@ -55,8 +56,10 @@ class ScoredSet:
 def write_scored(path: Path, scored: ScoredSet) -> None:
     """Write a scored set, replacing the file at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    with draft.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file:
+    with (
+        whole_file(path) as draft,
+        draft.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for entry, score in zip(scored.entries, scored.score, strict=True):
@@ -68,7 +71,6 @@ def write_scored(path: Path, scored: ScoredSet) -> None:
                 f"{score:.9g}",
             )  # float32, whole
             writer.writerow(row)
-    draft.replace(path)
 
 
 def read_scored(path: Path) -> ScoredSet:

@@ -154,7 +154,9 @@ def _lay_over_white(image: Image.Image) -> Image.Image:
         image = _reduce_to_8_bits(image)
     if image.mode == "F":
         raise DecodeError("32-bit float pixels have no defined range; save the image in 8 bits")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.mode == "La":
+        image = image.convert("LA")  # the one way that Pillow has from there
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)

@@ -2,7 +2,7 @@
 
 In:   `rgb`, uint8, (height, width, 3), upright, any size.
 Out:  uint8, (crop_side, crop_side, 3): what every runtime feeds to the network.
-Not here: mean and std (inside the network), augmentation (training/dataset.py).
+Not here: mean and std (inside the network), augmentation (training/batches.py).
 """
 
 import kornia_rs

@@ -106,7 +106,21 @@ def read_photos(path: Path, where: Mapping[str, str]) -> list[Photo]:
             f"lists {name!r} {count} times" if count > 1 else f"has a row without {path_column}"
         )
         raise ManifestError(f"{path}: {problem}; list every photo once")
-    return [_photo_of_row(path.parent, row[path_column], row) for row in kept]
+    photos = [_photo_of_row(path.parent, row[path_column], row) for row in kept]
+    _check_names(path, photos)
+    return photos
+
+
+def _check_names(path: Path, photos: Sequence[Photo]) -> None:
+    """Refuse photos whose files would overwrite each other."""
+    seen: dict[str, Photo] = {}
+    for photo in photos:
+        other = seen.setdefault(photo.name, photo)
+        if other is not photo:
+            raise ManifestError(
+                f"{path}: {other.path} and {photo.path} would both be called {photo.name}; rename "
+                "one of the two files"
+            )
 
 
 def _photo_of_row(folder: Path, relative: str, row: Mapping[str, str]) -> Photo:

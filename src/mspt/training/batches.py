@@ -24,6 +24,7 @@ from mspt.training.frames import Frames
 from mspt.training.stages import StageConfig
 
 _ORDER, _AUGMENT = 1, 2  # first part of every seed: no two things share a random stream
+_TOGETHER = 4  # images of an identity that follow each other where they are ranked
 
 Indices = npt.NDArray[np.intp]
 
@@ -35,6 +36,7 @@ class Batch:
     step: int
     rgb: Tensor  # uint8 (n, S, S, 3)
     mos: Tensor  # float32 (n,)
+    identity: Tensor  # int64 (n,): equal where images show the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class BatchSource:
         """
         self._frames, self._stage = frames, stage
         self._seed, self._number, self._shard = seed, number, shard
+        groups = [entry.group for entry in frames.entries]
+        self._identity = np.unique(groups, return_inverse=True)[1].astype(np.int64)
         self._pools = list(self._split(earlier))
 
     def _split(self, earlier: Set[str]) -> Iterator[tuple[Indices, int]]:
@@ -87,9 +91,10 @@ class BatchSource:
     def draw(self, step: int) -> Batch:
         """Return the batch of a step."""
         run = (self._seed, self._number)
+        ranked = self._identity if self._stage.rank else None
         chosen = np.concatenate(
             [
-                draw_indices(pool, n, step, key=(_ORDER, *run, i))
+                draw_indices(pool, n, step, key=(_ORDER, *run, i), identity=ranked)
                 for i, (pool, n) in enumerate(self._pools)
             ]
         )
@@ -99,23 +104,47 @@ class BatchSource:
             rng = np.random.default_rng([_AUGMENT, *run, step, place])
             frame = self._frames.rgb[chosen[place]]
             augment(frame, rng, out, shift=self._stage.shift, flip=self._stage.flip)
-        mos = self._frames.mos[chosen[list(mine)]]
-        return Batch(step, torch.from_numpy(pixels), torch.from_numpy(mos))
+        taken = chosen[list(mine)]
+        parts = (pixels, self._frames.mos[taken], self._identity[taken])
+        return Batch(step, *map(torch.from_numpy, parts))
 
     def stream(self, first: int, last: int, *, workers: int) -> Iterator[Batch]:
         """Yield the batches of the steps first..last-1 in order, drawn ahead by threads."""
         return map_in_order(self.draw, range(first, last), workers=workers, window=2)
 
 
-def draw_indices(pool: Indices, count: int, step: int, *, key: tuple[int, ...]) -> Indices:
+def draw_indices(
+    pool: Indices,
+    count: int,
+    step: int,
+    *,
+    key: tuple[int, ...],
+    identity: Indices | None = None,
+) -> Indices:
     """Return the `count` members of the pool that a step takes from an endless seeded shuffle.
 
-    Each pass over the pool has an order of its own and sees every member exactly once.
+    Each pass over the pool has an order of its own and sees every member exactly once. Given the
+    identity of every image, those of one come together, a few at a time.
     """
     places = np.arange(step * count, (step + 1) * count)
     epochs = places // len(pool)
-    orders = {e: np.random.default_rng([*key, e]).permutation(pool) for e in np.unique(epochs)}
+    orders = {
+        e: _shuffle(pool, np.random.default_rng([*key, e]), identity) for e in np.unique(epochs)
+    }
     return np.array([orders[e][p % len(pool)] for e, p in zip(epochs, places, strict=True)])
+
+
+def _shuffle(pool: Indices, rng: Generator, identity: Indices | None) -> Indices:
+    """Return the pool in random order; given identities, `_TOGETHER` images of one in a row."""
+    order: Indices = rng.permutation(pool)
+    if identity is None:
+        return order
+    order = order[np.argsort(identity[order], kind="stable")]
+    starts = np.searchsorted(identity[order], identity[order])
+    opens_group = (np.arange(len(order)) - starts) % _TOGETHER == 0
+    group = np.cumsum(opens_group) - 1
+    place = rng.permutation(group[-1] + 1)
+    return order[np.argsort(place[group], kind="stable")]
 
 
 def augment(rgb: RGB, rng: Generator, out: RGB, *, shift: float, flip: bool) -> None:

@@ -29,7 +29,7 @@ from mspt.training.batches import Batch, Shard, another_view, batches_in_order, 
 from mspt.training.carryover import Anchor
 from mspt.training.checkpoint import Tensors
 from mspt.training.frames import Frames
-from mspt.training.losses import quality_loss
+from mspt.training.losses import quality_loss, rank_loss
 from mspt.training.networks import Network, build_network
 from mspt.training.stages import EngineConfig, RunConfig, StageConfig
 from mspt.training.start_weights import load_start_weights
@@ -135,21 +135,23 @@ class Engine:
         parts = self._run.engine.accumulate
         device = self.accelerator.device
         losses, scores = [], []
-        for place, (rgb, mos) in enumerate(
-            zip(batch.rgb.chunk(parts), batch.mos.chunk(parts), strict=True), 1
-        ):
+        shares = (t.chunk(parts) for t in (batch.rgb, batch.mos, batch.identity))
+        for place, (rgb, mos, identity) in enumerate(zip(*shares, strict=True), 1):
             last = place == parts  # only then do processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
                 pixels = to_pixels(rgb.to(device, non_blocking=True))
                 views = torch.cat([pixels, another_view(pixels)]) if stage.views == 2 else pixels
                 score = self._wrapped(views)
-                loss = self._loss(stage, pixels, score, mos.to(device)) / parts
+                truth = mos.to(device), identity.to(device)
+                loss = self._loss(stage, pixels, score, *truth) / parts
                 self.accelerator.backward(loss)
             losses.append(float(loss.item()))
             scores.append(score[: len(mos)].detach().cpu().double().numpy())
         return sum(losses), np.concatenate(scores)
 
-    def _loss(self, stage: StageConfig, pixels: Tensor, scores: Tensor, mos: Tensor) -> Tensor:
+    def _loss(
+        self, stage: StageConfig, pixels: Tensor, scores: Tensor, mos: Tensor, identity: Tensor
+    ) -> Tensor:
         """Return the loss of the scores of `pixels`, behind which those of other views may come."""
         weights = self._run.loss
         truth = mos.repeat(stage.views)
@@ -157,6 +159,8 @@ class Engine:
         score = scores[: len(mos)]
         if stage.consistency:
             loss = loss + stage.consistency * ((score - scores[len(mos) :]) ** 2).mean()
+        if stage.rank:
+            loss = loss + stage.rank * rank_loss(scores, truth, identity.repeat(stage.views))
         if self.anchor and stage.distill:
             loss = loss + stage.distill * ((score - self.anchor.score(pixels)) ** 2).mean()
         if self.anchor and stage.l2sp:

@@ -7,6 +7,8 @@ Out:  a scalar tensor, 0 when perfect.
 import torch
 from torch import Tensor
 
+RANK_MARGIN = 0.05  # of the scale: pairs that far apart and in order cost nothing
+
 
 def plcc_loss(score: Tensor, mos: Tensor) -> Tensor:
     """Return (1 - PLCC) / 2: 0 when perfectly linear, 1 when inverted.
@@ -46,3 +48,26 @@ def quality_loss(score: Tensor, mos: Tensor, *, mse_weight: float, plcc_weight: 
     """
     mse = ((score - mos) ** 2).mean()
     return mse_weight * mse + plcc_weight * plcc_loss(score, mos)
+
+
+def rank_loss(score: Tensor, mos: Tensor, identity: Tensor) -> Tensor:
+    """Return how far pairs of images that show the same are from their order; 0 when all keep it.
+
+    Each pair costs what its scores lack of the difference of its `mos`, of which at most
+    `RANK_MARGIN` is asked for: the order counts, the scale is the MSE's.
+
+    Args:
+        score: (N,), 0..1.
+        mos: (N,), 0..1, in the order of `score`.
+        identity: (N,), whole numbers, equal where images show the same.
+
+    Source: RankIQA's hinge (arXiv:1707.08347); our deviation: a margin that ends at the labels'
+    own difference, so that near ties stay near ties.
+    """
+    better, worse = torch.nonzero(
+        (identity[:, None] == identity) & (mos[:, None] > mos), as_tuple=True
+    )
+    if not len(better):
+        return score.sum() * 0
+    wanted = (mos[better] - mos[worse]).clamp(max=RANK_MARGIN)
+    return (wanted - (score[better] - score[worse])).clamp(min=0).mean()

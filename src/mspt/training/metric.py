@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mspt.inference.models import find_model
+from mspt.inference.models import embedded_models, find_model
 from mspt.spec import InputSpec
 from mspt.training.checkpoint import load_network, load_state
 from mspt.training.networks import Network
@@ -72,7 +72,7 @@ def load_metric(model: str | Path = "base") -> QualityMetric:
     Raises:
         ModelError: if it cannot be loaded, or the file holds another network.
     """
-    if Path(model).is_dir():
+    if str(model) not in embedded_models() and Path(model).is_dir():
         return QualityMetric(load_network(Path(model)), load_state(Path(model)).spec)
     path = find_model(model)
     network, spec = read_model_file(path)

@@ -93,7 +93,8 @@ def label(manifest: Path, models: tuple[str, ...], output: Path, mos_scale: str)
     from mspt.inference.scorer import Scorer
 
     scale = read_scale(mos_scale)
-    entries = read_manifest(manifest, mos_scale=scale, partly_labelled=True)
+    _check_label_output(output, manifest)
+    entries = read_manifest(manifest, mos_scale=scale, labels="optional")
     labelling = label_entries(entries, [Scorer(model) for model in models])
     write_manifest(output, labelling.entries)
     for entry, reason in labelling.failed:
@@ -109,6 +110,19 @@ def label(manifest: Path, models: tuple[str, ...], output: Path, mos_scale: str)
         )
     else:
         click.echo("no image has a mos: the labels are on the models' own scale")
+
+
+def _check_label_output(output: Path, manifest: Path) -> None:
+    """Refuse a name that would cost labels, or the time of scoring."""
+    if output.suffix.lower() != ".csv":
+        raise ConfigError(f"{output}: a manifest's name ends in .csv")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output}: there is no folder {output.parent}; make it first")
+    if output.exists() and manifest.exists() and output.samefile(manifest):
+        raise ConfigError(
+            f"{output} is the input: labels on their own scale, further columns and images that "
+            "cannot be scored would be lost; name another file"
+        )
 
 
 @click.command()
@@ -175,7 +189,7 @@ def export(
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: a model file's name ends in .onnx")
     run = load_state(checkpoint).run
-    entries = read_manifest(reference) if reference else read_run_data(run)[1]
+    entries = read_manifest(reference, labels="ignored") if reference else read_run_data(run)[1]
     release = Release(
         name=name or out.stem,
         version=model_version,

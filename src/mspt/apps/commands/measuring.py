@@ -37,8 +37,9 @@ def evaluate(
     listed = read_manifest(manifest, mos_scale=read_scale(mos_scale))
     entries = select_entries(listed, split=split)
     if not entries:
-        known = ", ".join(sorted({entry.split for entry in listed}))
-        raise ConfigError(f"{manifest}: no row has the split {split!r}; there are: {known}")
+        known = ", ".join(sorted({entry.split for entry in listed} - {""}))
+        there_are = f"there are: {known}" if known else "no row names a split"
+        raise ConfigError(f"{manifest}: no row has the split {split!r}; {there_are}")
     evaluation = evaluate_entries(entries, Scorer(model, backend=backend))
     click.echo(report.to_json(evaluation) if as_json else report.to_text(evaluation))
 
@@ -67,7 +68,7 @@ def compare(run_a: Path, run_b: Path, as_json: bool) -> None:
 
 @click.command()
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
-@click.option("--budget", metavar="GFLOPS,PARAMS", help="Limits such as 0.5G,5M; exit 1 above.")
+@click.option("--budget", metavar="FLOPS,PARAMS", help="Limits such as 0.5G,5M; exit 1 above.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def profile(model: str, budget: str | None, as_json: bool) -> None:
     """Print what a model costs: parameters, GFLOPs (fvcore), size, milliseconds per image."""

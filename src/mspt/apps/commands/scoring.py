@@ -83,6 +83,7 @@ def score(
         BestShots,
         check_best_folder,
         count_shots,
+        is_video,
         open_shots,
         parse_interval,
         score_shots,
@@ -96,6 +97,8 @@ def score(
     images = find_images(paths, exclude=output)
     if not images:
         raise ConfigError(f"nothing to score: no file found at {', '.join(paths)}")
+    if best and not any(map(is_video, images)):
+        raise ConfigError(f"--best {best}: there is no video among the paths; drop it")
     scorer = Scorer(model, backend=backend, detector=detector, factors=factors)
     scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
     columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
