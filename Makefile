@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release more-images peers wild evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release steadier more-images peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -70,6 +70,16 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 		data/release-train out/release-v2/averaged
 	$(BIN)/mspt export out/release-v2/averaged out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
 	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
+	$(MAKE) steadier
+
+steadier: data/release-train-2/manifest.csv data/wild/labels.csv  ## the last part of `make release`
+	$(BIN)/mspt train runs/release-v3.toml --resume
+
+# Labels of wild faces, by the models of release-v1 and release-v2
+data/wild/labels.csv: $(VENV)/dev.stamp
+	$(BIN)/python runs/wild_photos.py $(FACES) data/wild/photos.csv
+	$(BIN)/mspt label data/wild/photos.csv --model out/release-v2/base.onnx --model out/release-v2/fast.onnx \
+		--model out/release-v1/base.onnx -o $@
 
 more-images: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv  ## does twice the images help? After `make release`
 	$(TRAIN) runs/comparisons/more-images.toml --resume
@@ -81,9 +91,7 @@ peers: data/release-train/manifest.csv data/release-val/manifest.csv  ## MSPT an
 	$(BIN)/mspt export out/peers-mspt/checkpoints/stage1-step000600 out/peers-mspt/peer.onnx
 	$(BIN)/mspt export out/peers-edgenext/checkpoints/stage1-step000600 out/peers-edgenext/peer.onnx
 
-wild: data/release-train/manifest.csv data/release-val/manifest.csv  ## do pseudo-labels of wild faces help? After `make release`
-	$(BIN)/python runs/wild_photos.py $(FACES) data/wild/photos.csv
-	$(BIN)/mspt label data/wild/photos.csv --model base --model fast --model out/release-v1/base.onnx -o data/wild/labels.csv
+wild: data/release-train/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## do pseudo-labels of wild faces help? After `make release`
 	$(TRAIN) runs/comparisons/wild-without.toml --resume
 	$(TRAIN) runs/comparisons/wild-with.toml --resume
 	$(BIN)/mspt compare out/wild-without out/wild-with
@@ -94,7 +102,8 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/more-images/fast.onnx),--model fast-3=out/more-images/fast.onnx) \
+		$(if $(wildcard out/release-v2/base.onnx),--model base-3=out/release-v2/base.onnx) \
+		$(if $(wildcard out/release-v2/fast.onnx),--model fast-2=out/release-v2/fast.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-416=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 
