@@ -1,6 +1,7 @@
 """The command line in a subprocess: rows, streams and exit codes by contract."""
 
 import csv
+import inspect
 import json
 import os
 import shutil
@@ -317,16 +318,17 @@ def test_the_output_is_no_photo_of_the_next_run_however_it_is_reached(
         assert row["status"] == "ok"
 
 
-def test_folders_may_nest_deeper_than_python_may_recurse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for _ in range(1100):
-        os.mkdir("d")  # one by one: the whole path is longer than os.makedirs can handle
-        os.chdir("d")
-    os.chdir(tmp_path)
-    (tmp_path / "d/a.png").touch()
-    assert find_images(["d"])[0] == "d/a.png"
+def test_folders_may_nest_deeper_than_python_may_recurse(tmp_path: Path) -> None:
+    deepest = tmp_path.joinpath(*["d"] * 100)
+    deepest.mkdir(parents=True)
+    (deepest / "a.png").touch()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 50)  # deeper folders would outlast the test
+    try:
+        found = find_images([str(tmp_path)])
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == [str(deepest / "a.png")]
 
 
 def test_what_stands_for_nothing_gets_a_row(run_cli: RunCli, tmp_path: Path) -> None:
