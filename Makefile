@@ -72,7 +72,7 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
 	$(MAKE) steadier
 
-steadier: data/release-train-2/manifest.csv data/wild/labels.csv  ## the last part of `make release`
+steadier: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## the last part of `make release`
 	$(BIN)/mspt train runs/release-v3.toml --resume
 	$(BIN)/mspt export out/release-v3/checkpoints/stage3-step000700 out/release-v3/base.onnx --model-version 4 $(RELEASE_EXPORT)
 	$(BIN)/mspt export out/release-v3/checkpoints/stage1-step001200 out/release-v3/fast.onnx --model-version 3 $(RELEASE_EXPORT)

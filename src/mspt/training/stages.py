@@ -82,9 +82,7 @@ class StageConfig(_Strict):
     l2sp: float = Field(default=0, ge=0)  # pull towards the stage's start weights, see carryover.py
     distill: float = Field(default=0, ge=0)  # MSE to the previous stage's scores
     consistency: float = Field(default=0, ge=0)  # MSE to the scores of the mirrored batch
-    rank: float = Field(
-        default=0, ge=0
-    )  # hinge on the order of an identity's images, see losses.py
+    rank: float = Field(default=0, ge=0)  # hinge on the order of images of one identity
 
     @property
     def views(self) -> int:
