@@ -229,8 +229,7 @@ def make_photo(photo: Photo, out_dir: Path) -> list[Entry]:
             image = KINDS[kind](image, strength, rng)
         distances = measure_distances(np.asarray(reference), np.asarray(image))
         names = [KINDS[kind].__name__ for kind in kinds]
-        alike = ALIKE.get(names[0], "") if len(names) == 1 else ""
-        mos = stored_calibration().mos(distances, alike)
+        mos = stored_calibration().mos(distances, *(ALIKE.get(name, "") for name in names))
         name = "+".join(names)
         entries.append(save(photo, out_dir, number, image, mos, name, round(strength, 3)))
     return entries

@@ -16,7 +16,7 @@ import numpy as np
 from mspt.evaluation.metrics import srcc
 from mspt.synthesis.labels import Calibration
 from mspt.synthesis.reference_metrics import DISTANCES
-from mspt.synthesis.synthesize import PRISTINE, read_records
+from mspt.synthesis.synthesize import PRISTINE, kinds_of, read_records
 
 TARGET = Path(__file__).parents[1] / "src/mspt/synthesis/calibration.json"
 
@@ -27,7 +27,7 @@ def main(pool_dir: Path) -> None:
     distances = [record["distances"] for record in records]
     pool = f"{len(records)} degraded training faces of {pool_dir.name}"
     calibration = Calibration.fit(distances, pool)
-    mos = np.array([calibration.mos(r["distances"], r["degradation"]) for r in records])
+    mos = np.array([calibration.mos(r["distances"], *kinds_of(r)) for r in records])
     print(f"{pool}: mos mean {mos.mean():.3f}, sd {mos.std():.3f}")
     print("deciles:", np.percentile(mos, range(0, 101, 10)).round(2).tolist())
     for name in DISTANCES:

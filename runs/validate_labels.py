@@ -28,7 +28,7 @@ from mspt.synthesis.filters import resize_square
 from mspt.synthesis.labels import stored_calibration
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, use_one_thread
-from mspt.synthesis.synthesize import PRISTINE, Photo, read_photos, read_records
+from mspt.synthesis.synthesize import PRISTINE, Photo, kinds_of, read_photos, read_records
 
 FRAME_PX, MIN_SIDE_PX = 640, 640  # no reference is enlarged here
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -74,7 +74,7 @@ def print_spread(data_dir: Path) -> None:
     """Print how labels spread, and how far each single metric agrees with them."""
     records = [r for r in read_records(data_dir) if r["source"] != PRISTINE]
     calibration = stored_calibration()
-    mos = np.array([calibration.mos(r["distances"], r["degradation"]) for r in records])
+    mos = np.array([calibration.mos(r["distances"], *kinds_of(r)) for r in records])
     deciles = " ".join(f"{v:.2f}" for v in np.percentile(mos, range(10, 100, 10)))
     print(f"{len(mos)} labels: mean {mos.mean():.3f}, sd {mos.std():.3f}, deciles {deciles}")
     for name in DISTANCES:

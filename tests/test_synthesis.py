@@ -49,6 +49,15 @@ def test_mos_falls_as_severity_grows(kind: str, face: RGB) -> None:
     assert mos[0] > mos[-1] + 0.2
 
 
+@pytest.mark.slow
+def test_a_sharpened_mild_enlargement_is_not_worse_than_a_stronger_one(face: RGB) -> None:
+    for seed in (0, 2):  # these sharpen
+        versions = [SINGLE["low_resolution"](face, s, default_rng(seed)) for s in (0, 0.25, 0.5)]
+        distances = [measure_distances(face, version) for version in versions]
+        mos = [stored_calibration().mos(d, "low_resolution") for d in distances]
+        assert mos == sorted(mos, reverse=True), seed
+
+
 def test_distances_of_an_image_to_itself_are_zero_and_its_mos_is_one(face: RGB) -> None:
     distances = measure_distances(face, face)
     assert tuple(distances) == DISTANCES
@@ -71,6 +80,16 @@ def test_the_calibration_recovers_its_pool() -> None:
     assert mos.min() == 0
     assert calibration.mos(dict.fromkeys(DISTANCES, 0.0), "jpeg") == 1
     assert calibration.mos(pool[0], "oversharpening") > calibration.mos(pool[0], "jpeg")
+
+
+def test_damage_of_several_kinds_is_forgiven_by_the_mean_of_theirs() -> None:
+    distances = dict.fromkeys(DISTANCES, 0.1)
+    haze, jpeg, both = (
+        1 - stored_calibration().mos(distances, *kinds)
+        for kinds in (["haze"], ["jpeg"], ["haze", "jpeg"])
+    )
+    assert haze < both < jpeg
+    assert both == pytest.approx((haze + jpeg) / 2, abs=1e-4)
 
 
 def test_the_stored_calibration_is_complete() -> None:
@@ -195,6 +214,12 @@ def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Pat
     assert [e.mos for e in entries if e.source == "pristine"] == [1.0, 1.0]
     assert {e.source for e in entries} == {"pristine", "single", *MIXED}
     assert all(0 <= e.mos < 1 for e in entries if e.degradation)
+    chains = [(e, r) for e, r in zip(entries, read_records(out), strict=True) if "chain" in r]
+    assert [entry.source for entry, _ in chains] == ["chained"] * 2
+    for entry, record in chains:
+        assert 2 <= len(record["chain"]) <= 3
+        assert set(record["chain"]) <= set(SINGLE)
+        assert entry.mos == stored_calibration().mos(record["distances"], *record["chain"])
     with Image.open(out / "contact-sheet.jpg") as sheet:
         assert sheet.width == 1600
 

@@ -51,9 +51,12 @@ _UP_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resamp
 
 
 def low_resolution(rgb: RGB, severity: float, rng: Generator) -> RGB:
-    """Make small (native sizes of 560..49 px), enlarge, a third of the time with sharpening."""
+    """Make small (native sizes of 560..49 px), enlarge, a third of the time with sharpening.
+
+    Who enlarges little sharpens little: else a mild one looks worse than a stronger one.
+    """
     up_filter = _UP_FILTERS[rng.integers(3)]
-    amount = rng.uniform(0.3, 1.5) if rng.random() < 1 / 3 else 0.0
+    amount = severity * rng.uniform(0.3, 1.5) if rng.random() < 1 / 3 else 0.0
     side = rgb.shape[0]
     small = filters.resize_square(rgb, max(8, round(side / between(1.15, 13, severity))))
     large = filters.resize_with(small, side, up_filter)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from statistics import fmean
 from typing import Self
 
 import numpy as np
@@ -37,7 +38,7 @@ _LOW_PERCENTILE = 0.2  # of the pool: what mos 0 stands for
 
 # Corrections by eye (runs/validate_labels.py): full-reference metrics punish crispness, even light
 # and haze on a whole photo, and what is lost at its edge, more than people would. The loss that
-# they see is multiplied by these.
+# they see is multiplied by these; where several kinds come in a row, by the mean of theirs.
 _LENIENCY = {
     "oversharpening": 0.65,
     "haze": 0.75,
@@ -85,12 +86,13 @@ class Calibration:
         fused: Matrix = np.mean(1 / (1 + np.exp(_SLOPE * z)), axis=1)
         return fused
 
-    def mos(self, distances: Mapping[str, float], degradation: str) -> float:
-        """Return `mos` in 0..1, four decimals, of one degraded image."""
+    def mos(self, distances: Mapping[str, float], *kinds: str) -> float:
+        """Return `mos` in 0..1, four decimals, of an image degraded by one kind or several."""
         fused = float(self.fuse([distances])[0])
         mos = (fused - self.fused_low) / (self.fused_reference - self.fused_low)
         mos = min(1.0, max(0.0, mos))
-        return round(1 - _LENIENCY.get(degradation, 1.0) * (1 - mos), 4)
+        leniency = fmean(_LENIENCY.get(kind, 1.0) for kind in kinds)
+        return round(1 - leniency * (1 - mos), 4)
 
 
 def _log_distances(distances: Sequence[Mapping[str, float]]) -> Matrix:

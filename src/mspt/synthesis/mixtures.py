@@ -133,11 +133,15 @@ def capture(rgb: RGB, severity: float, rng: Generator) -> RGB:
     return _random_resize(image, side, rng)
 
 
+def chained_kinds(rng: Generator) -> list[str]:
+    """Draw the two or three single kinds of a chain: the first that `chained` draws."""
+    return [str(k) for k in rng.choice(list(SINGLE), size=int(rng.integers(2, 4)), replace=False)]
+
+
 def chained(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Apply two or three of the single kinds, one after the other."""
-    kinds = rng.choice(list(SINGLE), size=int(rng.integers(2, 4)), replace=False)
-    for kind in kinds:
-        rgb = SINGLE[str(kind)](rgb, _up_to(0.05, 0.85, severity, rng), rng)
+    for kind in chained_kinds(rng):
+        rgb = SINGLE[kind](rgb, _up_to(0.05, 0.85, severity, rng), rng)
     return rgb
 
 

@@ -32,13 +32,13 @@ from mspt.image.decode import read_rgb
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.filters import resize_square, to_gray
 from mspt.synthesis.labels import stored_calibration
-from mspt.synthesis.mixtures import MIXED
+from mspt.synthesis.mixtures import MIXED, chained, chained_kinds
 from mspt.synthesis.reference_metrics import measure_distances, use_one_thread
 
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
 SINGLE_SOURCE = "single"  # source of all one-kind degradations; mixtures are their own source
 
-_VERSION = 2  # of degradations and metrics: raise it when they change, so that none are mixed
+_VERSION = 3  # of degradations and metrics: raise it when they change, so that none are mixed
 
 Record = dict[str, Any]  # one line of records.jsonl
 
@@ -271,7 +271,12 @@ def _entries(photos: Sequence[Photo], journal: Journal, out_dir: Path) -> Iterat
 def _mos_of(image: Record) -> float:
     if image["source"] == PRISTINE:
         return 1.0
-    return stored_calibration().mos(image["distances"], image["degradation"])
+    return stored_calibration().mos(image["distances"], *kinds_of(image))
+
+
+def kinds_of(image: Record) -> list[str]:
+    """Return the kinds of damage in an image's record: of a chain, those in it."""
+    return image.get("chain") or [image["degradation"]]
 
 
 def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str, list[Record]]:
@@ -290,6 +295,8 @@ def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str,
         degrade = (SINGLE | MIXED)[kind]
         degraded = degrade(reference, severity, np.random.default_rng(seed))
         record = _save(photo, out_dir, number, degraded, source, kind, severity)
+        if degrade is chained:
+            record["chain"] = chained_kinds(np.random.default_rng(seed))
         records.append(record | {"distances": measure_distances(reference, degraded)})
     return photo.name, records
 
