@@ -127,6 +127,8 @@ def level_table(scores: dict[str, list[float]]) -> list[str]:
 
 def where_it_falls_to(level: float, ladder: Ladder, scores: Sequence[float]) -> str:
     """Return the strength at which the score first falls below a level, between two steps."""
+    if scores[0] < level:
+        return "already below"
     for number, (before, after) in enumerate(itertools.pairwise(scores)):
         if before >= level > after:
             if number == 0:

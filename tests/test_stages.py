@@ -80,7 +80,7 @@ def test_the_published_runs_are_valid() -> None:
         run = load_run(path)
         assert run.name == path.stem
         if path.parent.name == "runs":  # the others compare, in fewer stages
-            assert len(run.stages) == 3
+            assert len(run.stages) == 3 or run.init
     assert [stage.short_side for stage in load_run(ROOT / "runs/first-light.toml").stages] == [
         384,
         512,
