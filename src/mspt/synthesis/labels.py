@@ -39,7 +39,7 @@ _LOW_PERCENTILE = 0.2  # of the pool: what mos 0 stands for
 # Corrections by eye (runs/validate_labels.py): full-reference metrics punish crispness, even light
 # and haze on a whole photo, and what is lost at its edge, more than people would. The loss that
 # they see is multiplied by these; where several kinds come in a row, by the mean of theirs.
-_LENIENCY = {
+LENIENCY = {
     "oversharpening": 0.65,
     "haze": 0.75,
     "mixed_light": 0.5,
@@ -91,7 +91,7 @@ class Calibration:
         fused = float(self.fuse([distances])[0])
         mos = (fused - self.fused_low) / (self.fused_reference - self.fused_low)
         mos = min(1.0, max(0.0, mos))
-        leniency = fmean(_LENIENCY.get(kind, 1.0) for kind in kinds)
+        leniency = fmean(LENIENCY.get(kind, 1.0) for kind in kinds)
         return round(1 - leniency * (1 - mos), 4)
 
 
