@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release steadier evener more-images peers wild evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release steadier evener longer more-images peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -76,17 +76,33 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
 	$(MAKE) steadier
 	$(MAKE) evener
+	$(MAKE) longer
 
 steadier: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## the third part of `make release`
 	$(BIN)/mspt train runs/release-v3.toml --resume
 	$(BIN)/mspt export out/release-v3/checkpoints/stage3-step000700 out/release-v3/base.onnx --model-version 4 $(RELEASE_EXPORT)
 	$(BIN)/mspt export out/release-v3/checkpoints/stage1-step001200 out/release-v3/fast.onnx --model-version 3 $(RELEASE_EXPORT)
 
-evener: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-2/labels.csv  ## the last part of `make release`
+evener: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-2/labels.csv  ## the fourth part of `make release`
 	$(BIN)/mspt train runs/release-v4.toml --resume
 	$(BIN)/mspt export out/release-v4/checkpoints/stage1-step000800 out/release-v4/base.onnx --model-version 5 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v4-fast.toml --resume
 	$(BIN)/mspt export out/release-v4-fast/checkpoints/stage1-step000450 out/release-v4-fast/fast.onnx --model-version 4 $(RELEASE_EXPORT)
+
+longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-3/labels.csv  ## the last part of `make release`
+	$(BIN)/mspt train runs/release-v5.toml --resume
+	$(BIN)/mspt export out/release-v5/checkpoints/stage1-step001700 out/release-v5/base.onnx --model-version 6 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v5-fast.toml --resume
+	$(BIN)/mspt export out/release-v5-fast/checkpoints/stage1-step000450 out/release-v5-fast/fast.onnx --model-version 5 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v6.toml --resume
+	$(BIN)/mspt export out/release-v6/checkpoints/stage1-step000800 out/release-v6/base.onnx --model-version 6 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v6-fast.toml --resume
+	$(BIN)/mspt export out/release-v6-fast/checkpoints/stage1-step000900 out/release-v6-fast/fast.onnx --model-version 5 $(RELEASE_EXPORT)
+
+# Labels of wild faces, by the models of release-v4
+data/wild-3/labels.csv: $(VENV)/dev.stamp
+	$(BIN)/python runs/wild_photos.py $(FACES) data/wild-3/photos.csv
+	$(BIN)/mspt label data/wild-3/photos.csv --model out/release-v4/base.onnx --model out/release-v4-fast/fast.onnx -o $@
 
 # Labels of wild faces, by the models of release-v3
 data/wild-2/labels.csv: $(VENV)/dev.stamp
@@ -120,8 +136,8 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/release-v3/base.onnx),--model base-4=out/release-v3/base.onnx) \
-		$(if $(wildcard out/release-v3/fast.onnx),--model fast-3=out/release-v3/fast.onnx) \
+		$(if $(wildcard out/release-v4/base.onnx),--model base-5=out/release-v4/base.onnx) \
+		$(if $(wildcard out/release-v4-fast/fast.onnx),--model fast-4=out/release-v4-fast/fast.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-416=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 
