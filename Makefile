@@ -97,7 +97,7 @@ longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 	$(BIN)/mspt train runs/release-v6.toml --resume
 	$(BIN)/mspt export out/release-v6/checkpoints/stage1-step000800 out/release-v6/base.onnx --model-version 6 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v6-fast.toml --resume
-	$(BIN)/mspt export out/release-v6-fast/checkpoints/stage1-step000900 out/release-v6-fast/fast.onnx --model-version 5 $(RELEASE_EXPORT)
+	$(BIN)/mspt export out/release-v6-fast/checkpoints/stage1-step000500 out/release-v6-fast/fast.onnx --model-version 5 $(RELEASE_EXPORT)
 
 # Labels of wild faces, by the models of release-v4
 data/wild-3/labels.csv: $(VENV)/dev.stamp
