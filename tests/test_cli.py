@@ -241,7 +241,10 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 def test_ctrl_c_keeps_the_rows_that_were_done(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mspt", "score", *[str(ORIGINAL)] * 5000, "-o", "s.jsonl"]
+    # A shell's background job ignores Ctrl-C, and so would its children: these tests may run in one
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, ours)
     output = tmp_path / "s.jsonl"
     deadline = time.monotonic() + 60
     while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
