@@ -91,9 +91,9 @@ evener: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 
 longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-3/labels.csv  ## the last part of `make release`
 	$(BIN)/mspt train runs/release-v5.toml --resume
-	$(BIN)/mspt export out/release-v5/checkpoints/stage1-step001700 out/release-v5/base.onnx --model-version 6 $(RELEASE_EXPORT)
+	$(BIN)/mspt export out/release-v5/checkpoints/stage1-step001700 out/release-v5/base.onnx --model-version 6-draft $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v5-fast.toml --resume
-	$(BIN)/mspt export out/release-v5-fast/checkpoints/stage1-step000450 out/release-v5-fast/fast.onnx --model-version 5 $(RELEASE_EXPORT)
+	$(BIN)/mspt export out/release-v5-fast/checkpoints/stage1-step000450 out/release-v5-fast/fast.onnx --model-version 5-draft $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v6.toml --resume
 	$(BIN)/mspt export out/release-v6/checkpoints/stage1-step000800 out/release-v6/base.onnx --model-version 6 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v6-fast.toml --resume

@@ -51,32 +51,41 @@ class Pair(NamedTuple):
 
 
 def draw_pairs(data_dir: Path, per_group: int, seed: int) -> list[Pair]:
-    """Return `per_group` pairs of each kind in question, and of the control, in drawn order."""
-    mild = {
-        (data_dir / record["path"]).resolve(): any(kind in LENIENCY for kind in kinds_of(record))
-        for record in read_records(data_dir)
-        if record["source"] != PRISTINE
-    }
+    """Return up to `per_group` pairs of each kind in question, and of the control, shuffled."""
+    rng = np.random.default_rng(seed)
     entries = read_manifest(data_dir / "manifest.csv")
     entries = [e for e in entries if e.degradation and MOS[0] <= e.mos <= MOS[1]]
-    rng = np.random.default_rng(seed)
     entries = [entries[i] for i in rng.permutation(len(entries))]
-    plain = [e for e in entries if not mild[e.path.resolve()]]
+    mild = _milder_images(data_dir)
+    plain = [e for e in entries if e.path.resolve() not in mild]
     groups: dict[str, list[Entry]] = {CONTROL: plain}
     for entry in entries:
-        if mild[entry.path.resolve()]:
+        if entry.path.resolve() in mild:
             groups.setdefault(entry.degradation, []).append(entry)
-    pairs, used = [], set[Path]()
+    pairs: list[Pair] = []
+    used: set[Path] = set()
     for group in sorted(groups):
-        chosen = 0
+        full = len(pairs) + per_group
         for entry in groups[group]:
+            if len(pairs) == full:
+                break
             partner = None if entry.path in used else _closest(entry, plain, used)
-            if partner is None or chosen == per_group:
-                continue
-            used |= {entry.path, partner.path}
-            pairs.append(Pair(group, str(rng.choice(["left", "right"])), entry, partner))
-            chosen += 1
+            if partner:
+                used |= {entry.path, partner.path}
+                pairs.append(Pair(group, str(rng.choice(["left", "right"])), entry, partner))
     return [pairs[i] for i in rng.permutation(len(pairs))]
+
+
+def _milder_images(data_dir: Path) -> set[Path]:
+    """Return the images that hold a kind whose label was made milder by eye."""
+    records = read_records(data_dir)
+    if not records:
+        raise SystemExit(f"{data_dir}: no records.jsonl; give a set that `mspt synthesize` made")
+    return {
+        (data_dir / record["path"]).resolve()
+        for record in records
+        if record["source"] != PRISTINE and not LENIENCY.keys().isdisjoint(kinds_of(record))
+    }
 
 
 def _closest(entry: Entry, others: Iterable[Entry], used: set[Path]) -> Entry | None:
@@ -96,7 +105,10 @@ def _closest(entry: Entry, others: Iterable[Entry], used: set[Path]) -> Entry | 
 
 
 def write_pairs(pairs: Sequence[Pair], out_dir: Path) -> None:
-    """Write the sheets, the key, and the answers to be filled in."""
+    """Write the sheets, the key, and the answers to be filled in; never over answers given."""
+    answers = out_dir / "answers.csv"
+    if answers.exists():
+        raise SystemExit(f"{answers}: exists and may hold answers; name another folder")
     out_dir.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(pairs), PAIRS_PER_SHEET):
         sheet = _draw_sheet(pairs[start : start + PAIRS_PER_SHEET], start + 1)
@@ -110,7 +122,7 @@ def write_pairs(pairs: Sequence[Pair], out_dir: Path) -> None:
             for n, p in numbered
         ],
     )
-    _write_csv(out_dir / "answers.csv", ("pair", "worse"), [(n, "") for n, _ in numbered])
+    _write_csv(answers, ("pair", "worse"), [(n, "") for n, _ in numbered])
 
 
 def _draw_sheet(pairs: Sequence[Pair], first: int) -> Image.Image:
@@ -148,6 +160,8 @@ def count_answers(out_dir: Path) -> dict[str, dict[str, int]]:
             raise SystemExit(
                 f"{out_dir / 'answers.csv'}: pair {number}: {worse!r}; write left, right or same"
             )
+        if number not in key:
+            raise SystemExit(f"{out_dir / 'answers.csv'}: pair {number} is not in key.csv")
         if not worse:
             continue  # not looked at
         count = counts.setdefault(key[number]["group"], {"worse": 0, "better": 0, "same": 0})
@@ -185,6 +199,8 @@ def main() -> None:
         print_counts(count_answers(options.out))
         return
     pairs = draw_pairs(options.data, options.per_group, options.seed)
+    if not pairs:
+        raise SystemExit(f"{options.data}: no two images of nearly equal mos in {MOS}")
     write_pairs(pairs, options.out)
     print(f"{len(pairs)} pairs: {options.out}; fill in {options.out / 'answers.csv'}")
 

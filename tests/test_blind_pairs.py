@@ -72,6 +72,14 @@ def test_sheets_key_and_answers_are_written(data: Path, tmp_path: Path) -> None:
     left = blind_pairs.read_rgb(pairs[0].images[0].path)[0, 0]
     assert (sheet[blind_pairs.GAP_PX + 200, 200] == left).all()
     assert blind_pairs.count_answers(out) == {}  # nobody has looked yet
+    with pytest.raises(SystemExit, match=r"answers.csv: exists and may hold answers"):
+        blind_pairs.write_pairs(pairs, out)
+
+
+def test_a_set_made_by_others_is_refused(data: Path) -> None:
+    (data / "records.jsonl").unlink()
+    with pytest.raises(SystemExit, match="no records.jsonl; give a set that `mspt synthesize`"):
+        blind_pairs.draw_pairs(data, 2, 0)
 
 
 def answer(out: Path, answers: list[str]) -> None:
@@ -90,6 +98,9 @@ def test_answers_are_counted_by_kind(tmp_path: Path) -> None:
     }
     answer(tmp_path, ["left", "both", "same", "same"])
     with pytest.raises(SystemExit, match=r"answers.csv: pair 2: 'both'; write left, right or same"):
+        blind_pairs.count_answers(tmp_path)
+    answer(tmp_path, ["left"] * 5)
+    with pytest.raises(SystemExit, match=r"answers.csv: pair 5 is not in key.csv"):
         blind_pairs.count_answers(tmp_path)
 
 
