@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import fill_page
 
 from mspt.evaluation.evaluate import Indices
 from mspt.evaluation.manifest import read_manifest
@@ -260,8 +261,6 @@ def agreement_after_stages(out: Path) -> list[list[float]]:
 
 def write_page(rows: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> None:
     """Put the tables between the markers of docs/ablation.md; its words are written by people."""
-    page = ROOT / "docs/ablation.md"
-    text = page.read_text(encoding="utf-8")
     parts = {
         "arms": [f"| {arm.name} | {arm.title} | {arm.images:,} | {arm.cost:.0f} |" for arm in arms],
         "val": table(rows, arms, "val"),
@@ -270,11 +269,7 @@ def write_page(rows: Sequence[dict[str, Any]], arms: Sequence[Arm]) -> None:
     }
     header = ["| arm | | images seen | GFLOPs x images |", "|---|---|---|---|"]
     parts["arms"] = header + parts["arms"]
-    for name, lines in parts.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        head, _, rest = text.partition(begin)
-        text = "\n".join([head + begin, *lines, end]) + rest.partition(end)[2]
-    page.write_text(text, encoding="utf-8")
+    fill_page(ROOT / "docs/ablation.md", parts)
 
 
 def main() -> None:

@@ -6,8 +6,11 @@
         [--labelled LABELS.csv] [--model NAME=FILE.onnx ...]
 
 In:   the CSV of photos (columns set, split, usage, source_repo), a set by `mspt synthesize` and one
-      by benchmarks/outside_set.py, both of `test` identities alone.
-Out:  docs/evidence.md between its markers, docs/evidence.png;
+      by benchmarks/outside_set.py, both of `test` identities alone. A model called base-5 or
+      fast-4, as it was embedded once, has a column in the short tables; of mspt-N and edgenext-N
+      (`make peers`) the difference is taken.
+Out:  the tables between the markers of docs/evidence.md, README.md and MODEL_CARD.md
+      (benchmarks/evidence_tables.py), docs/evidence.png;
       out/evidence/wild.jpg, best and worst wild faces, for eyes only: other people's photos.
 Nothing is chosen here: the models are fixed before this script sees a `test` face.
 """
@@ -15,21 +18,37 @@ Nothing is chosen here: the models are fixed before this script sees a `test` fa
 import argparse
 import csv
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from evidence_tables import (
+    LAPLACIAN,
+    OUTSIDE,
+    TEST,
+    Findings,
+    Group,
+    Groups,
+    Model,
+    Moves,
+    Told,
+    card_table,
+    page_tables,
+    readme_table,
+)
 from factors import laplacian_variance
+from pages import fill_page
 from PIL import Image, ImageOps
 
 import mspt
-from mspt.evaluation.evaluate import Estimate, Evaluation, estimate, evaluate_scores
+from mspt.evaluation.evaluate import Agreement, Evaluation, estimate, evaluate_scores
 from mspt.evaluation.manifest import Entry, read_manifest
-from mspt.evaluation.metrics import Vector, plcc, srcc
-from mspt.evaluation.paired import compare_scores
+from mspt.evaluation.metrics import Vector
+from mspt.evaluation.paired import Comparison, compare_scores
 from mspt.evaluation.scored import ScoredSet
 from mspt.image.crop import RGB, crop_centre_square
 from mspt.image.decode import read_rgb
@@ -40,11 +59,10 @@ from mspt.synthesis.contact_sheet import write_contact_sheet
 ROOT = Path(__file__).parents[1]
 MIN_SIDE_PX = 600  # of a photo that counts as pristine, as in the synthesis
 ROBUSTNESS_IMAGES = 200
+RESAMPLES = 1000
 ITA_BINS = ((41, "light"), (28, "intermediate"), (10, "tan"), (-math.inf, "brown or dark"))
-LAPLACIAN = "variance of Laplacian"
 
 Score = Callable[[Path], float]
-Lines = Iterator[str]
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,18 @@ def frame_of(path: Path) -> RGB:
     return resize_rgb(crop_centre_square(read_rgb(path)), 640, 640)
 
 
+def model_of(name: str, model: str) -> Model:
+    """Return what the tables say of a model, by its own account."""
+    info = mspt.load(model).info
+    once = re.fullmatch(r"(base|fast)-(\d+)", name)
+    return Model(
+        title=f"`{once[1]}` {once[2]}" if once else f"`{name}` {info.version}",
+        side_px=info.spec.height,
+        gflops=info.gflops,
+        is_ours=bool(once) or name == model,
+    )
+
+
 def scorer_of(model: str) -> Score:
     """Return what scores a file by a model."""
     scorer = mspt.load(model)
@@ -111,46 +141,29 @@ def scores_of(score: Score, entries: Sequence[Entry]) -> Vector:
     return np.array(list(map_in_order(score, paths, workers=usable_cores())))
 
 
-def say(found: Estimate, form: str = ".3f") -> str:
-    """Return an estimate with its interval, which too few people do not have."""
-    if math.isnan(found.low):
-        return f"{found.value:{form}} (too few)"
-    return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
+def agreement_of(entries: Sequence[Entry], values: Mapping[str, Vector]) -> dict[str, Evaluation]:
+    """Return how the scores of each model agree with the labels."""
+    return {name: evaluate_scores(entries, v, model=name) for name, v in values.items()}
 
 
-def agreement_table(found: dict[str, Evaluation]) -> Lines:
-    """Yield agreement of each model, over all and per source."""
-    yield "| model | images | SRCC | PLCC raw | PLCC fitted | KRCC | RMSE raw |"
-    yield "|---|---|---|---|---|---|---|"
-    for name, evaluation in found.items():
-        parts = {"all": evaluation.overall} | evaluation.by_source
-        for part, a in parts.items():
-            raw = ("-", "-") if name == LAPLACIAN else (say(a.plcc), say(a.rmse))  # no 0..1 scale
-            cells = [f"{name}, {part}", str(a.images), say(a.srcc), raw[0]]
-            cells += [say(a.plcc_fitted), say(a.krcc), raw[1]]
-            yield f"| {' | '.join(cells)} |"
+def leads_of(
+    entries: Sequence[Entry], values: Mapping[str, Vector], first: str
+) -> dict[str, Comparison]:
+    """Return the lead of the first model over each other one, paired on the same images."""
+    mine = ScoredSet(entries, values[first])
+    return {
+        name: compare_scores(ScoredSet(entries, theirs), mine)
+        for name, theirs in values.items()
+        if name != first
+    }
 
 
-def order_table(found: dict[str, dict[str, Evaluation]]) -> Lines:
-    """Yield the shares of pairs in the right order, per set and model."""
-    yield "| set | model | pristine above its degraded versions | severities in order |"
-    yield "|---|---|---|---|"
-    for which, evaluations in found.items():
-        for name, evaluation in evaluations.items():
-            above, order = evaluation.pristine_above_degraded, evaluation.severity_order
-            cells = [which, name]
-            cells += [say(o.right, ".1%") if o else "-" for o in (above, order)]
-            yield f"| {' | '.join(cells)} |"
-
-
-def kinds_table(found: dict[str, Evaluation]) -> Lines:
-    """Yield SRCC within each kind of damage."""
-    yield f"| kind | images | {' | '.join(found)} |"
-    yield f"|---|---|{'---|' * len(found)}"
-    first = next(iter(found.values()))
-    for kind, agreement in first.by_degradation.items():
-        cells = [say(f.by_degradation[kind].srcc) for f in found.values()]
-        yield f"| {kind} | {agreement.images} | {' | '.join(cells)} |"
+def compare_peers(entries: Sequence[Entry], values: Mapping[str, Vector]) -> Comparison | None:
+    """Return the lead of MSPT over EdgeNeXt where both are there."""
+    peers = {name.partition("-")[0]: ScoredSet(entries, v) for name, v in values.items()}
+    if not {"mspt", "edgenext"} <= peers.keys():
+        return None
+    return compare_scores(peers["edgenext"], peers["mspt"])
 
 
 def auc(better: Vector, worse: Vector) -> float:
@@ -159,28 +172,27 @@ def auc(better: Vector, worse: Vector) -> float:
     return float((difference > 0).mean() + (difference == 0).mean() / 2)
 
 
-def wild_table(scores: dict[str, Score], photos: Sequence[Photo]) -> Lines:
-    """Yield how well pristine and wild photos are told apart."""
-    chosen = [
-        p for p in photos if p.set == "wild" or min(read_rgb(p.path).shape[:2]) >= MIN_SIDE_PX
-    ]
-    wild = np.array([p.set == "wild" for p in chosen])
-    counts = f"{int((~wild).sum())} pristine photos of {MIN_SIDE_PX} px or more"
-    yield f"{counts}, {int(wild.sum())} wild."
-    yield ""
-    yield "| model | AUC | mean score, pristine | wild |"
-    yield "|---|---|---|---|"
-    for name, score in scores.items():
-        values = np.array([score(p.path) for p in chosen])
+def choose_photos(photos: Sequence[Photo]) -> list[Photo]:
+    """Leave out pristine photos that are too small."""
+    return [p for p in photos if p.set == "wild" or min(read_rgb(p.path).shape[:2]) >= MIN_SIDE_PX]
 
-        def area(i: Any, values: Vector = values) -> float:  # noqa: ANN401
-            part, is_wild = values[i], wild[i]
-            if is_wild.all() or not is_wild.any():
-                return math.nan
-            return auc(part[~is_wild], part[is_wild])
 
-        found = estimate(area, [p.identity for p in chosen], 1000)
-        yield f"| {name} | {say(found)} | {values[~wild].mean():.3f} | {values[wild].mean():.3f} |"
+def tell_wild(score: Score, photos: Sequence[Photo]) -> Told:
+    """Measure how well pristine and wild photos are told apart."""
+    wild = np.array([p.set == "wild" for p in photos])
+    values = np.array([score(p.path) for p in photos])
+
+    def area(i: Any) -> float:  # noqa: ANN401
+        part, is_wild = values[i], wild[i]
+        if is_wild.all() or not is_wild.any():
+            return math.nan
+        return auc(part[~is_wild], part[is_wild])
+
+    return Told(
+        auc=estimate(area, [p.identity for p in photos], RESAMPLES),
+        mean_pristine=float(values[~wild].mean()),
+        mean_wild=float(values[wild].mean()),
+    )
 
 
 def changes() -> dict[str, Callable[[Image.Image], Image.Image]]:
@@ -201,32 +213,27 @@ def changes() -> dict[str, Callable[[Image.Image], Image.Image]]:
     }
 
 
-def robustness_table(models: Sequence[str], test: Sequence[Entry], out: Path) -> Lines:
-    """Yield how far scores move under changes that people hardly see."""
+def measure_moves(model: str, test: Sequence[Entry], out: Path) -> dict[str, Moves]:
+    """Measure, by change, how far scores move under what people hardly see."""
     spread = np.linspace(0, len(test) - 1, min(len(test), ROBUSTNESS_IMAGES)).astype(int)
-    images = [Image.open(test[i].path).convert("RGB") for i in spread]
-    yield f"| change ({len(images)} images) | {' | '.join(f'{m}: mean, 95 %' for m in models)} |"
-    yield f"|---|{'---|' * len(models)}"
-    rows: dict[str, list[str]] = {}
-    for model in models:
-        scorer = mspt.load(model)
-        before = np.array([scorer.score(image).score for image in images])
-        for name, change in changes().items():
-            after = np.array([scorer.score(change(image)).score for image in images])
-            rows.setdefault(name, []).append(_moved(before, after))
-        saved = out / "resaved.png"
-        after = []
-        for image in images:
-            image.save(saved)
-            after.append(scorer.score(saved).score)
-        rows.setdefault("saved as PNG", []).append(_moved(before, np.array(after)))
-    for name, cells in rows.items():
-        yield f"| {name} | {' | '.join(cells)} |"
+    people = [test[i].group for i in spread]
+    scorer = mspt.load(model)
 
+    def scores(change: Callable[[Image.Image], Any]) -> Vector:
+        images = (Image.open(test[i].path).convert("RGB") for i in spread)
+        return np.array([scorer.score(change(image)).score for image in images])
 
-def _moved(before: Vector, after: Vector) -> str:
-    moved = np.abs(after - before)
-    return f"{moved.mean():.4f}, {np.percentile(moved, 95):.4f}"
+    def resaved(image: Image.Image) -> Path:
+        image.save(out / "resaved.png")
+        return out / "resaved.png"
+
+    before = scores(lambda image: image)
+    found = {}
+    for name, change in {**changes(), "saved as PNG": resaved}.items():
+        moved = np.abs(scores(change) - before)
+        mean = estimate(lambda i, m=moved: float(m[i].mean()), people, RESAMPLES)
+        found[name] = Moves(images=len(moved), mean=mean, p95=float(np.percentile(moved, 95)))
+    return found
 
 
 @cache
@@ -251,43 +258,37 @@ def skin_tone(path: Path) -> str:
     return next(name for limit, name in ITA_BINS if ita > limit)
 
 
-def groups_table(
-    name: str, test: Sequence[Entry], score: Vector, group_of: dict[str, str]
-) -> Lines:
-    """Yield the mean score of each group at equal kind and severity, and the largest gap.
+def measure_groups(test: Sequence[Entry], score: Vector, group_of: Mapping[str, str]) -> Groups:
+    """Measure the mean score of each group at equal kind and severity.
 
     Equal severity: within each kind a straight line in severity is fitted over all groups; what
     remains of a score is averaged per group. The same for the label, which knows no groups.
     """
     chosen = [i for i, e in enumerate(test) if e.degradation and group_of.get(e.identity)]
-    groups = np.array([group_of[test[i].identity] for i in chosen])
-    identities = np.array([test[i].identity for i in chosen])
-    left = {
-        "score": _beyond_severity([test[i] for i in chosen], score[chosen]),
-        "label": _beyond_severity(
-            [test[i] for i in chosen], np.array([test[i].mos for i in chosen])
-        ),
-    }
-    names = [g for g in sorted(set(groups)) if len(set(identities[groups == g])) >= 3]
-    yield f"| group | people | images | {name} beyond severity | label beyond severity |"
-    yield "|---|---|---|---|---|"
-    for group in names:
-        part = np.flatnonzero(groups == group)
-        cells = []
-        for values in left.values():
-            inside = values[part]
-            found = estimate(lambda i, v=inside: float(v[i].mean()), list(identities[part]), 1000)
-            cells.append(say(found, "+.3f"))
-        people = len(set(identities[part]))
-        yield f"| {group} | {people} | {len(part)} | {' | '.join(cells)} |"
+    entries = [test[i] for i in chosen]
+    group = np.array([group_of[e.identity] for e in entries])
+    people = np.array([e.identity for e in entries])
+    of_score = _beyond_severity(entries, score[chosen])
+    of_label = _beyond_severity(entries, np.array([e.mos for e in entries]))
+    names = [g for g in sorted(set(group)) if len(set(people[group == g])) >= 3]
+
+    def measure_group(part: Any) -> Group:  # noqa: ANN401
+        inside = list(people[part])
+        left = [
+            estimate(lambda i, v=values[part]: float(v[i].mean()), inside, RESAMPLES)
+            for values in (of_score, of_label)
+        ]
+        return Group(len(set(inside)), len(inside), *left)
 
     def gap(i: Any, values: Vector) -> float:  # noqa: ANN401
-        means = [values[i][groups[i] == g].mean() for g in names if (groups[i] == g).any()]
+        means = [values[i][group[i] == g].mean() for g in names if (group[i] == g).any()]
         return float(max(means) - min(means))
 
-    for what, values in left.items():
-        found = estimate(lambda i, v=values: gap(i, v), list(identities), 1000)
-        yield f"| **largest gap, {what}** | | | {say(found)} | |"
+    gaps = [
+        estimate(lambda i, v=values: gap(i, v), list(people), RESAMPLES)
+        for values in (of_score, of_label)
+    ]
+    return Groups({name: measure_group(np.flatnonzero(group == name)) for name in names}, *gaps)
 
 
 def _beyond_severity(entries: Sequence[Entry], values: Vector) -> Vector:
@@ -301,18 +302,13 @@ def _beyond_severity(entries: Sequence[Entry], values: Vector) -> Vector:
     return rest
 
 
-def labelled_lines(models: Sequence[str], labels: Path) -> Lines:
-    """Yield the agreement with human scores of whole photos."""
+def agree_with_people(score: Score, labels: Path) -> Agreement:
+    """Measure the agreement with human scores of whole photos."""
     with labels.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    mos = np.array([float(row["mos"]) for row in rows])
-    for model in models:
-        score = scorer_of(model)
-        values = np.array([score(labels.parent / row["file"]) for row in rows])
-        groups = list(range(len(rows)))
-        rho = estimate(lambda i, v=values: srcc(v[i], mos[i]), groups, 1000)
-        r = estimate(lambda i, v=values: plcc(v[i], mos[i]), groups, 1000)
-        yield f"- {model}: SRCC {say(rho)}, PLCC {say(r)} on {len(rows)} photos"
+    entries = [Entry(path=labels.parent / row["file"], mos=float(row["mos"])) for row in rows]
+    values = np.array([score(e.path) for e in entries])
+    return evaluate_scores(entries, values, model="", resamples=RESAMPLES).overall
 
 
 def draw_scatter(path: Path, name: str, sets: dict[str, tuple[Sequence[Entry], Vector]]) -> None:
@@ -345,86 +341,48 @@ def write_wild_sheet(path: Path, score: Score, photos: Sequence[Photo]) -> None:
     write_contact_sheet([*entries[:30], *entries[-30:]], path)
 
 
-def measure(sets: Sets, models: dict[str, str], out: Path) -> dict[str, list[str]]:
-    """Return the lines of each part of the page; the first model is the one that it is about."""
+def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
+    """Measure everything and draw the pictures; the first model is what the page is about."""
     scores: dict[str, Score] = {name: scorer_of(model) for name, model in models.items()}
     scores[LAPLACIAN] = sharpness_of
-    found: dict[str, dict[str, Evaluation]] = {}
-    values: dict[str, dict[str, Vector]] = {}
-    both = {"test": sets.test, "outside": sets.outside}
-    for which, entries in both.items():
-        values[which] = {name: scores_of(score, entries) for name, score in scores.items()}
-        found[which] = {
-            name: evaluate_scores(entries, v, model=name) for name, v in values[which].items()
-        }
-        print(
-            f"{which}: "
-            + ", ".join(f"{n} {f.overall.srcc.value:.4f}" for n, f in found[which].items()),
-            flush=True,
-        )
-    first, own = next(iter(models)), list(models.values())[:2]
+    first = next(iter(models))
+    both = {TEST: sets.test, OUTSIDE: sets.outside}
+    values = {
+        w: {n: scores_of(s, entries) for n, s in scores.items()} for w, entries in both.items()
+    }
     draw_scatter(
         ROOT / "docs/evidence.png", first, {w: (e, values[w][first]) for w, e in both.items()}
     )
     write_wild_sheet(out / "wild.jpg", scores[first], sets.photos)
-    references = [e for e in sets.test if not e.degradation]
-    tones = {e.identity: skin_tone(e.path) for e in references}
-    origins = {p.identity: p.source for p in sets.photos if p.set == "pristine"}
-    parts = {
-        "test": list(agreement_table(found["test"])),
-        "outside": list(agreement_table(found["outside"])),
-        "peers": list(peers_table(both, values, first)),
-        "order": list(order_table(found)),
-        "kinds": list(kinds_table({n: found["test"][n] for n in models})),
-        "outside-kinds": list(
-            kinds_table({n: _without_pairs(found["outside"][n]) for n in models})
-        ),
-        "wild": list(wild_table(scores, sets.photos)),
-        "robustness": list(robustness_table(own, sets.test, out)),
-        "tones": list(groups_table(first, sets.test, values["test"][first], tones)),
-        "sources": list(groups_table(first, sets.test, values["test"][first], origins)),
+    photos = choose_photos(sets.photos)
+    wild = sum(p.set == "wild" for p in photos)
+    known = {name: model_of(name, model) for name, model in models.items()}
+    ours = [name for name, model in known.items() if model.is_ours]
+    moves = {name: measure_moves(models[name], sets.test, out) for name in ours}
+    group_of = {
+        "tones": {e.identity: skin_tone(e.path) for e in sets.test if not e.degradation},
+        "sources": {p.identity: p.source for p in sets.photos if p.set == "pristine"},
     }
-    if sets.labelled:
-        parts["labelled"] = list(labelled_lines(own, sets.labelled))
-    return parts
-
-
-def _without_pairs(evaluation: Evaluation) -> Evaluation:
-    """Drop the rare pairs of kinds, which have a handful of images each."""
-    single = {k: a for k, a in evaluation.by_degradation.items() if "+" not in k}
-    return replace(evaluation, by_degradation=single)
-
-
-def peers_table(
-    sets: dict[str, Sequence[Entry]], values: dict[str, dict[str, Vector]], first: str
-) -> Lines:
-    """Yield each model's distance from the first, paired on the same images."""
-    yield f"| set | {first} minus | SRCC | PLCC |"
-    yield "|---|---|---|---|"
-    for which, entries in sets.items():
-        mine = ScoredSet(entries, values[which][first])
-        for name, theirs in values[which].items():
-            if name != first:
-                lead = compare_scores(ScoredSet(entries, theirs), mine)
-                cells = [say(d.gain, "+.3f") for d in (lead.srcc, lead.plcc)]
-                yield f"| {which} | {name} | {' | '.join(cells)} |"
-
-
-def write_page(parts: dict[str, list[str]]) -> None:
-    """Put the parts between the markers of docs/evidence.md; its words are written by people."""
-    page = ROOT / "docs/evidence.md"
-    text = page.read_text(encoding="utf-8")
-    for name, lines in parts.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        head, found, rest = text.partition(begin)
-        if not found:
-            raise SystemExit(f"{page} has no place for {name}: add {begin} and {end}")
-        text = "\n".join([head + begin, *lines, end]) + rest.partition(end)[2]
-    page.write_text(text, encoding="utf-8")
+    return Findings(
+        models=known,
+        agreement={w: agreement_of(entries, values[w]) for w, entries in both.items()},
+        leads={w: leads_of(entries, values[w], first) for w, entries in both.items()},
+        peers=compare_peers(sets.test, values[TEST]),
+        counts=(len(photos) - wild, wild),
+        told={name: tell_wild(score, photos) for name, score in scores.items()},
+        moves={change: {name: moves[name][change] for name in ours} for change in moves[first]},
+        groups={
+            what: {name: measure_groups(sets.test, values[TEST][name], of) for name in ours}
+            for what, of in group_of.items()
+        },
+        labelled={name: agree_with_people(scores[name], sets.labelled) for name in ("base", "fast")}
+        if sets.labelled
+        else {},
+    )
 
 
 def main() -> None:
-    """Measure everything and write the page."""
+    """Measure everything and write the pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("test", type=Path)
@@ -441,7 +399,10 @@ def main() -> None:
         photos=read_test_photos(options.photos),
         labelled=options.labelled,
     )
-    write_page(measure(sets, {"base": "base", "fast": "fast"} | more, options.out))
+    found = measure(sets, {"base": "base", "fast": "fast"} | more, options.out)
+    fill_page(ROOT / "docs/evidence.md", page_tables(found))
+    fill_page(ROOT / "MODEL_CARD.md", {"figures": list(card_table(found))})
+    fill_page(ROOT / "README.md", {"figures": list(readme_table(found))})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The scripts behind our claims: fair arms, an outside set that does damage, honest intervals."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from mspt.evaluation.evaluate import Estimate
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.scored import ScoredSet
@@ -17,7 +19,9 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import ablation
 import evidence
+import evidence_tables
 import outside_set
+from pages import fill_page
 
 
 def test_the_arms_of_the_ablation_cost_the_same() -> None:
@@ -84,10 +88,14 @@ def test_a_group_that_is_scored_more_kindly_shows_as_a_gap() -> None:
     ]
     entries, score = [e for e, _ in made], np.array([s for _, s in made])
     groups = {str(person): "ab"[person % 2] for person in range(20)}
-    *_, gap, of_label = evidence.groups_table("x", entries, score, groups)
-    assert "largest gap, score" in gap
-    assert float(gap.split("| ")[4].split()[0]) == pytest.approx(0.1, abs=0.01)
-    assert float(of_label.split("| ")[4].split()[0]) == pytest.approx(0, abs=0.01)
+    found = evidence.measure_groups(entries, score, groups)
+    assert {name: (g.people, g.images) for name, g in found.groups.items()} == {
+        "a": (10, 100),
+        "b": (10, 100),
+    }
+    assert found.gap.value == pytest.approx(0.1, abs=0.01)
+    assert found.gap.low < 0.1 < found.gap.high
+    assert found.label_gap.value == pytest.approx(0, abs=0.01)
 
 
 def test_skin_tones_are_binned_and_gray_faces_have_none(tmp_path: Path) -> None:
@@ -98,11 +106,80 @@ def test_skin_tones_are_binned_and_gray_faces_have_none(tmp_path: Path) -> None:
         assert evidence.skin_tone(path) == name
 
 
-def test_the_page_of_evidence_has_a_place_for_every_part() -> None:
-    page = (ROOT / "docs/evidence.md").read_text(encoding="utf-8")
-    for part in ("test", "outside", "peers", "order", "kinds", "wild", "robustness", "tones"):
-        assert f"<!-- {part} -->" in page
-        assert f"<!-- /{part} -->" in page
+@pytest.fixture
+def findings(tmp_path: Path) -> evidence_tables.Findings:
+    """Return what is measured of a good and a bad model on ten faces that fall apart by steps."""
+    made = [graded(person, severity, 0.0)[0] for person in range(10) for severity in (0, 0.3, 0.7)]
+    entries = [
+        replace(e, degradation="jpeg" * (e.mos < 1), source="foreign" if e.mos < 1 else "pristine")
+        for e in made
+    ]
+    mos = np.array([e.mos for e in entries])
+    values = {"base": mos, "fast": -mos, "base-5": mos, "mspt-320": mos, "edgenext-224": -mos}
+    both = {"test": entries, "outside": entries}
+    models = {n: evidence_tables.Model(f"`{n}` 9", 640, 0.469, "-" not in n) for n in values}
+    still = evidence_tables.Moves(30, Estimate(value=0.002, low=0.001, high=0.012), 0.02)
+    told = evidence_tables.Told(Estimate(value=0.9, low=0.8, high=1), 0.8, 0.4)
+    groups = evidence.measure_groups(entries, mos, {str(p): "ab"[p % 2] for p in range(10)})
+    return evidence_tables.Findings(
+        models=models,
+        agreement={w: evidence.agreement_of(e, values) for w, e in both.items()},
+        leads={w: evidence.leads_of(e, values, "base") for w, e in both.items()},
+        peers=evidence.compare_peers(entries, values),
+        counts=(10, 20),
+        told=dict.fromkeys(values, told),
+        moves={c: dict.fromkeys(models, still) for c in ("mirrored", "shifted by 1 px")},
+        groups={what: dict.fromkeys(models, groups) for what in ("tones", "sources")},
+        labelled={},
+    )
+
+
+def test_all_pages_have_a_place_for_every_table(
+    findings: evidence_tables.Findings, tmp_path: Path
+) -> None:
+    card = {"figures": list(evidence_tables.card_table(findings))}
+    readme = {"figures": list(evidence_tables.readme_table(findings))}
+    tables = evidence_tables.page_tables(findings)
+    for name, parts in {
+        "docs/evidence.md": tables,
+        "MODEL_CARD.md": card,
+        "README.md": readme,
+    }.items():
+        page = tmp_path / Path(name).name
+        page.write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+        fill_page(page, parts)
+        for lines in parts.values():
+            assert "\n".join(lines) in page.read_text(encoding="utf-8")
+            columns = {line.count("|") for line in lines if line.startswith("|")}
+            assert len(columns) == 1
+
+
+def test_the_aims_are_judged_by_what_was_measured(findings: evidence_tables.Findings) -> None:
+    rows = {row.split("|")[1].strip(): row for row in evidence_tables.aims_table(findings)}
+    assert rows["on `test` people"] == "| on `test` people | aim | `base` 9 | `fast` 9 | |"
+    assert rows["SRCC over all kinds"] == (
+        "| SRCC over all kinds | .94 | 1.000 [1.000, 1.000] | -1.000 | met |"
+    )
+    assert rows["pristine above its degraded versions"].endswith(
+        "| 100 % [100, 100] | 0.0 % | met |"
+    )
+    assert (
+        "| < .01 | .002 [.001, .012] | .002 | met; its interval" in (rows["mirrored: mean change"])
+    )
+    assert rows["`fast` below `base`, SRCC"].endswith("| 2.000 [2.000, 2.000] | **missed** |")
+    assert rows["MSPT above EdgeNeXt-XXS on the same data, SRCC"].endswith(
+        "met: +2.000 [+2.000, +2.000] |"
+    )
+
+
+def test_a_page_without_a_place_stays_as_it_is(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- a -->\nold\n<!-- /a -->\n<!-- b -->\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="no place for b: add <!-- b --> and <!-- /b -->"):
+        fill_page(page, {"a": ["new"], "b": ["new"]})
+    assert "old" in page.read_text(encoding="utf-8")
+    fill_page(page, {"a": ["new"]})
+    assert page.read_text(encoding="utf-8") == "<!-- a -->\nnew\n<!-- /a -->\n<!-- b -->\n"
 
 
 def test_outside_damage_says_whether_training_has_its_like() -> None:
