@@ -119,7 +119,7 @@ def model_of(name: str, model: str) -> Model:
     once = re.fullmatch(r"(base|fast)-(\d+)", name)
     return Model(
         title=f"`{once[1]}` {once[2]}" if once else f"`{name}` {info.version}",
-        side_px=info.spec.height,
+        side_px=info.spec.crop_side,
         gflops=info.gflops,
         is_ours=bool(once) or name == model,
     )
@@ -282,7 +282,7 @@ def measure_groups(test: Sequence[Entry], score: Vector, group_of: Mapping[str, 
 
     def gap(i: Any, values: Vector) -> float:  # noqa: ANN401
         means = [values[i][group[i] == g].mean() for g in names if (group[i] == g).any()]
-        return float(max(means) - min(means))
+        return float(max(means) - min(means)) if len(means) > 1 else math.nan
 
     gaps = [
         estimate(lambda i, v=values: gap(i, v), list(people), RESAMPLES)

@@ -158,6 +158,8 @@ class Aim:
 
     def verdict(self, found: Estimate) -> str:
         """Say whether it came, and whether the interval agrees."""
+        if math.isnan(found.value):
+            return "not measured"
         sign = -1 if self.below else 1
         met = sign * found.value >= sign * self.limit
         ends = [sign * end >= sign * self.limit for end in (found.low, found.high)]

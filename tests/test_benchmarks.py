@@ -172,6 +172,28 @@ def test_the_aims_are_judged_by_what_was_measured(findings: evidence_tables.Find
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (0.95, 0.94, 0.96, "met"),
+        (0.95, 0.93, 0.96, "met; its interval reaches past"),
+        (0.93, 0.92, 0.95, "**missed**, inside the interval"),
+        (0.93, 0.92, 0.935, "**missed**"),
+        (0.95, np.nan, np.nan, "met"),  # too few people for an interval
+        (np.nan, np.nan, np.nan, "not measured"),
+    ],
+)
+def test_a_verdict_says_what_the_interval_says(
+    value: float, low: float, high: float, verdict: str
+) -> None:
+    found = Estimate(value=value, low=low, high=high)
+    assert evidence_tables.Aim("x", 0.94, lambda _f, _n: found).verdict(found) == verdict
+    mirrored = Estimate(value=1 - value, low=1 - high, high=1 - low)
+    below = evidence_tables.Aim("x", 0.06, lambda _f, _n: mirrored, below=True)
+    if low != 0.94:  # a limit that both ends touch is a matter of rounding
+        assert below.verdict(mirrored) == verdict
+
+
 def test_a_page_without_a_place_stays_as_it_is(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- a -->\nold\n<!-- /a -->\n<!-- b -->\n", encoding="utf-8")
