@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release steadier evener longer further more-images peers wild evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release steadier evener longer fresh-images more-images peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -81,7 +81,6 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(MAKE) steadier
 	$(MAKE) evener
 	$(MAKE) longer
-	$(MAKE) further
 
 steadier: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## the third part of `make release`
 	$(BIN)/mspt train runs/release-v3.toml --resume
@@ -94,7 +93,7 @@ evener: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 	$(BIN)/mspt train runs/release-v4-fast.toml --resume
 	$(BIN)/mspt export out/release-v4-fast/checkpoints/stage1-step000450 out/release-v4-fast/fast.onnx --model-version 4 $(RELEASE_EXPORT)
 
-longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-3/labels.csv  ## the fifth part of `make release`
+longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-3/labels.csv  ## the last part of `make release`
 	$(BIN)/mspt train runs/release-v5.toml --resume
 	$(BIN)/mspt export out/release-v5/checkpoints/stage1-step001700 out/release-v5/base.onnx --model-version 6-draft $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v5-fast.toml --resume
@@ -103,12 +102,6 @@ longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 	$(BIN)/mspt export out/release-v6/checkpoints/stage1-step000800 out/release-v6/base.onnx --model-version 6 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v6-fast.toml --resume
 	$(BIN)/mspt export out/release-v6-fast/checkpoints/stage1-step000500 out/release-v6-fast/fast.onnx --model-version 5 $(RELEASE_EXPORT)
-
-further: data/release-train-4/manifest.csv data/release-val/manifest.csv data/wild-4/labels.csv  ## the last part of `make release`
-	$(BIN)/mspt train runs/release-v7.toml --resume
-	$(BIN)/mspt export out/release-v7/checkpoints/stage1-step001700 out/release-v7/base.onnx --model-version 7 $(RELEASE_EXPORT)
-	$(BIN)/mspt train runs/release-v7-fast.toml --resume
-	$(BIN)/mspt export out/release-v7-fast/checkpoints/stage1-step000600 out/release-v7-fast/fast.onnx --model-version 6 $(RELEASE_EXPORT)
 
 # Labels of wild faces, by the models of release-v6
 data/wild-4/labels.csv: $(VENV)/dev.stamp
@@ -135,6 +128,15 @@ more-images: data/release-train/manifest.csv data/release-train-2/manifest.csv d
 	$(TRAIN) runs/comparisons/more-images.toml --resume
 	$(BIN)/mspt export out/more-images/checkpoints/stage1-step001700 out/more-images/fast.onnx --model-version 3 $(RELEASE_EXPORT)
 
+fresh-images: data/release-train-4/manifest.csv data/release-val/manifest.csv data/wild-4/labels.csv  ## does going on help, on images drawn anew? After `make release`
+	$(BIN)/mspt train runs/comparisons/fresh-images-base.toml --resume
+	$(BIN)/mspt export out/fresh-images-base/checkpoints/stage1-step001700 out/fresh-images-base/base.onnx $(RELEASE_EXPORT)
+	$(BIN)/python runs/average.py out/fresh-images-base/checkpoints/stage0-step000000 out/fresh-images-base/checkpoints/stage1-step001700 \
+		data/release-train-4 out/fresh-images-base/averaged
+	$(BIN)/mspt export out/fresh-images-base/averaged out/fresh-images-base/mean.onnx $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/comparisons/fresh-images-fast.toml --resume
+	$(BIN)/mspt export out/fresh-images-fast/checkpoints/stage1-step000600 out/fresh-images-fast/fast.onnx $(RELEASE_EXPORT)
+
 peers: data/release-train-4/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS on the same data, from random weights
 	$(BIN)/mspt train runs/comparisons/peers-mspt.toml --resume
 	$(BIN)/mspt train runs/comparisons/peers-edgenext.toml --resume
@@ -152,9 +154,9 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/release-v6/base.onnx),--model base-6=out/release-v6/base.onnx) \
-		$(if $(wildcard out/release-v6-fast/fast.onnx),--model fast-5=out/release-v6-fast/fast.onnx) \
-		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-320=out/peers-mspt/peer.onnx) \
+		$(if $(wildcard out/release-v4/base.onnx),--model base-5=out/release-v4/base.onnx) \
+		$(if $(wildcard out/release-v4-fast/fast.onnx),--model fast-4=out/release-v4-fast/fast.onnx) \
+		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-224=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 
 ablation: $(VENV)/dev.stamp  ## does progressive training pay? 21 runs of equal cost, docs/ablation.md

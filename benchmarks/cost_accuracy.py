@@ -1,6 +1,6 @@
 """What does accuracy cost? SRCC on `val` against GFLOPs and milliseconds, over sizes and networks.
 
-    python benchmarks/cost_accuracy.py data/release-val CHECKPOINT[@PX] ...
+    python benchmarks/cost_accuracy.py data/release-val NAME=CHECKPOINT[@PX] ...
 
 Each checkpoint is scored at its own size, or at PX after its batch-norm statistics were renewed on
 `val` images of that size (FixRes, arXiv:1906.06423; labels unseen), and timed on one thread.
@@ -43,7 +43,8 @@ class Point:
 
 def measure(argument: str, entries: list[Entry], cache: Path) -> Point:
     """Score and time a checkpoint at its own size or another."""
-    folder, _, px = argument.partition("@")
+    name, _, place = argument.partition("=")
+    folder, _, px = place.partition("@")
     network, state = load_network(Path(folder)), load_state(Path(folder))
     side = int(px or state.spec.crop_side)
     frames = build_frames(entries, square_spec(side), cache)
@@ -51,7 +52,7 @@ def measure(argument: str, entries: list[Entry], cache: Path) -> Point:
         renew(network, frames)
     score = score_frames(network, frames)
     mos = np.array([e.mos for e in entries])
-    title = state.run.name + ("" if side == state.spec.crop_side else " (other size)")
+    title = name + ("" if side == state.spec.crop_side else " (other size)")
     cost = measure_cost(network, side).gflops
     return Point(title, side, cost, milliseconds(network, side), srcc(score, mos))
 
@@ -109,9 +110,11 @@ def main() -> None:
     """Measure all points, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("val", type=Path)
-    parser.add_argument("checkpoints", nargs="+")
+    parser.add_argument("checkpoints", nargs="+", metavar="NAME=CHECKPOINT[@PX]")
     parser.add_argument("--cache", type=Path, default=ROOT / "out/cost-accuracy")
     options = parser.parse_args()
+    if bad := [c for c in options.checkpoints if "=" not in c]:
+        parser.error(f"{bad[0]} names no curve; write NAME={bad[0]}")
     entries = read_manifest(options.val / "manifest.csv")
     points = [measure(c, entries, options.cache) for c in options.checkpoints]
     print("| run | px | GFLOPs | ms, one thread | SRCC on val |\n|---|---|---|---|---|")

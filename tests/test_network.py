@@ -84,7 +84,7 @@ def test_backbones_of_timm_score_too(name: str, params: int) -> None:
 
 
 def test_blocks_with_a_layer_scale_take_part_from_the_start() -> None:
-    """With timm's own start EdgeNeXt is all but linear and learns nothing for thousands of steps."""
+    """With the start of timm EdgeNeXt is all but linear for a thousand steps."""
     torch.manual_seed(0)
     backbone = build_network("timm:edgenext_xx_small").backbone.eval()
     pixels = torch.rand(1, 3, 64, 64)

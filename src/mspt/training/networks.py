@@ -21,8 +21,8 @@ class BackboneNetwork(nn.Module):
     """A backbone of timm, random weights, under the head C -> 128 -> 1 with a sigmoid.
 
     With edgenext_xx_small it has 1,180,313 parameters: the winner's 1,179,641, the norm that timm
-    puts before its head, and a batch-norm behind it: without one the features of sharp and blurred
-    faces hardly differ at first, and nothing is learnt in thousands of steps.
+    puts before its head, and a batch-norm behind it, without which a random start learns less
+    (EXPERIMENTS.md).
     """
 
     HEAD = ("feature_norm.", "hidden.", "classifier.")
