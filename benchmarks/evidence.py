@@ -347,9 +347,10 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     scores[LAPLACIAN] = sharpness_of
     first = next(iter(models))
     both = {TEST: sets.test, OUTSIDE: sets.outside}
-    values = {
-        w: {n: scores_of(s, entries) for n, s in scores.items()} for w, entries in both.items()
-    }
+    values: dict[str, dict[str, Vector]] = {}
+    for which, entries in both.items():
+        values[which] = {name: scores_of(score, entries) for name, score in scores.items()}
+        print(f"{which}: {len(entries)} images scored by {', '.join(scores)}", flush=True)
     draw_scatter(
         ROOT / "docs/evidence.png", first, {w: (e, values[w][first]) for w, e in both.items()}
     )
