@@ -62,12 +62,10 @@ data/release-train-2/manifest.csv: $(VENV)/dev.stamp
 	$(BIN)/mspt synthesize $(FACES) data/release-train-2 $(PERMISSIVE) --where split=train --seed 1 \
 		--single 8 --second-order 1 --chained 2 --capture 1 --photo-filter 2
 
-data/release-train-3/manifest.csv: $(VENV)/dev.stamp
-	$(BIN)/mspt synthesize $(FACES) data/release-train-3 $(PERMISSIVE) --where split=train --seed 2 \
-		--single 6 --second-order 2 --chained 2 --capture 2 --photo-filter 2
-
-data/release-train-4/manifest.csv: $(VENV)/dev.stamp
-	$(BIN)/mspt synthesize $(FACES) data/release-train-4 $(PERMISSIVE) --where split=train --seed 3 \
+data/release-train-3/manifest.csv: SEED := 2
+data/release-train-4/manifest.csv: SEED := 3
+data/release-train-3/manifest.csv data/release-train-4/manifest.csv: $(VENV)/dev.stamp
+	$(BIN)/mspt synthesize $(FACES) $(@D) $(PERMISSIVE) --where split=train --seed $(SEED) \
 		--single 6 --second-order 2 --chained 2 --capture 2 --photo-filter 2
 
 release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`

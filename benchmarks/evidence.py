@@ -213,14 +213,13 @@ def changes() -> dict[str, Callable[[Image.Image], Image.Image]]:
     }
 
 
-def measure_moves(model: str, test: Sequence[Entry], out: Path) -> dict[str, Moves]:
-    """Measure, by change, how far scores move under what people hardly see."""
-    spread = np.linspace(0, len(test) - 1, min(len(test), ROBUSTNESS_IMAGES)).astype(int)
-    people = [test[i].group for i in spread]
+def measure_moves(
+    model: str, images: Sequence[Image.Image], people: Sequence[str], out: Path
+) -> dict[str, Moves]:
+    """Measure, by change, how far the scores of images move under what people hardly see."""
     scorer = mspt.load(model)
 
     def scores(change: Callable[[Image.Image], Any]) -> Vector:
-        images = (Image.open(test[i].path).convert("RGB") for i in spread)
         return np.array([scorer.score(change(image)).score for image in images])
 
     def resaved(image: Image.Image) -> Path:
@@ -359,7 +358,10 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     wild = sum(p.set == "wild" for p in photos)
     known = {name: model_of(name, model) for name, model in models.items()}
     ours = [name for name, model in known.items() if model.is_ours]
-    moves = {name: measure_moves(models[name], sets.test, out) for name in ours}
+    spread = np.linspace(0, len(sets.test) - 1, min(len(sets.test), ROBUSTNESS_IMAGES)).astype(int)
+    images = [Image.open(sets.test[i].path).convert("RGB") for i in spread]
+    people = [sets.test[i].group for i in spread]
+    moves = {name: measure_moves(models[name], images, people, out) for name in ours}
     group_of = {
         "tones": {e.identity: skin_tone(e.path) for e in sets.test if not e.degradation},
         "sources": {p.identity: p.source for p in sets.photos if p.set == "pristine"},

@@ -20,7 +20,7 @@ Lines = Iterator[str]
 
 @dataclass(frozen=True)
 class Model:
-    """What is measured beside the Laplacian."""
+    """A trained model, as the tables name it."""
 
     title: str  # such as `base` 6
     side_px: int
@@ -156,9 +156,9 @@ class Aim:
         limit = f"{100 * self.limit:g} %" if is_share else f"{self.limit:g}".replace("0.", ".")
         return f"< {limit}" if self.below else limit
 
-    def verdict(self, found: Estimate) -> str:
+    def verdict(self, found: Estimate | None) -> str:
         """Say whether it came, and whether the interval agrees."""
-        if math.isnan(found.value):
+        if not found or math.isnan(found.value):
             return "not measured"
         sign = -1 if self.below else 1
         met = sign * found.value >= sign * self.limit
@@ -221,12 +221,12 @@ def aims_table(f: Findings) -> Lines:
     yield f"|---|---|{'---|' * len(f.ours)}---|"
     for aim in AIMS:
         found = {name: aim.of(f, name) for name in f.ours}
-        judged, estimate = next((name, e) for name, e in found.items() if e)
+        judged = next((name for name, e in found.items() if e), "")
         cells = [
             brief(e, aim.form, with_interval=name == judged) if e else ""
             for name, e in found.items()
         ]
-        cells = [aim.text, aim.say_limit(), *cells, aim.verdict(estimate)]
+        cells = [aim.text, aim.say_limit(), *cells, aim.verdict(found.get(judged))]
         yield f"| {' | '.join(cells)} |"
     if f.peers:
         text = "MSPT over EdgeNeXt-XXS, same data, both from random weights: SRCC"

@@ -1,12 +1,16 @@
 """The ruler of docs/scores.md: damage lowers the score, and the page shows today's scores."""
 
 import re
+import sys
 
 import pytest
 from conftest import ROOT
-from examples.score_ruler import LADDERS, PAGE, PICTURE, measure, where_it_falls_to
 
 from mspt.inference.scorer import Scorer
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from score_ruler import LADDERS, PAGE, PICTURE, measure, where_it_falls_to
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def test_the_page_shows_todays_scores(scores: dict[str, list[float]]) -> None:
         (row,) = re.findall(rf"^\| {ladder.title} \| (.*) \|$", text, flags=re.MULTILINE)
         shown = [float(number) for number in re.findall(r"\*\*([\d.]+)\*\*", row)]
         assert shown == pytest.approx(scores[ladder.title][1:], abs=0.006), (
-            f"{ladder.title}: run `python examples/score_ruler.py`"
+            f"{ladder.title}: run `python benchmarks/score_ruler.py`"
         )
     assert PICTURE.is_relative_to(ROOT / "docs")
     assert PICTURE.exists()

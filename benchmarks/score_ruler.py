@@ -1,6 +1,6 @@
 """What scores look like: one face under growing damage, as a picture and as tables.
 
-    python examples/score_ruler.py
+    python benchmarks/score_ruler.py
 
 Writes docs/score-ruler.jpg and the tables of docs/scores.md. The damage is Pillow's and numpy's
 own, with parameters that everybody knows, applied to the 320 px face of astronaut.png.
@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pages import fill_page
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 import mspt
 from mspt.inference.scorer import Scorer
 from mspt.results import BANDS
 
-HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs/scores.md"
-PICTURE = HERE.parent / "docs/score-ruler.jpg"
-ORIGINAL = HERE / "faces/original.png"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/scores.md"
+PICTURE = ROOT / "docs/score-ruler.jpg"
+ORIGINAL = ROOT / "examples/faces/original.png"
 THUMB_PX, CAPTION_PX, TITLE_PX = 150, 34, 120
 
 
@@ -142,14 +143,8 @@ def where_it_falls_to(level: float, ladder: Ladder, scores: Sequence[float]) -> 
 
 def write_tables(scores: dict[str, list[float]], model: str) -> None:
     """Put the tables between the markers of the page; its words are written by people."""
-    text = PAGE.read_text(encoding="utf-8")
     parts = {"levels": level_table(scores), "ladders": ladder_table(scores)}
-    parts["model"] = [f"Model: `{model}`."]
-    for name, lines in parts.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        head, _, rest = text.partition(begin)
-        text = "\n".join([head + begin, *lines, end]) + rest.partition(end)[2]
-    PAGE.write_text(text, encoding="utf-8")
+    fill_page(PAGE, parts | {"model": [f"Model: `{model}`."]})
 
 
 def main() -> None:
