@@ -73,7 +73,7 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(BIN)/mspt export out/release-v1/checkpoints/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
 	$(TRAIN) runs/release-v2.toml --resume
 	$(BIN)/python runs/average.py out/release-v1/checkpoints/stage3-step000800 out/release-v2/checkpoints/stage3-step000700 \
-		data/release-train out/release-v2/averaged
+		--data data/release-train --out out/release-v2/averaged
 	$(BIN)/mspt export out/release-v2/averaged out/release-v2/base.onnx --model-version 3 $(RELEASE_EXPORT)
 	$(BIN)/mspt export out/release-v2/checkpoints/stage1-step002400 out/release-v2/fast.onnx --model-version 2 $(RELEASE_EXPORT)
 	$(MAKE) steadier
@@ -130,7 +130,7 @@ fresh-images: data/release-train-4/manifest.csv data/release-val/manifest.csv da
 	$(BIN)/mspt train runs/comparisons/fresh-images-base.toml --resume
 	$(BIN)/mspt export out/fresh-images-base/checkpoints/stage1-step001700 out/fresh-images-base/base.onnx $(RELEASE_EXPORT)
 	$(BIN)/python runs/average.py out/fresh-images-base/checkpoints/stage0-step000000 out/fresh-images-base/checkpoints/stage1-step001700 \
-		data/release-train-4 out/fresh-images-base/averaged
+		--data data/release-train-4 --out out/fresh-images-base/averaged
 	$(BIN)/mspt export out/fresh-images-base/averaged out/fresh-images-base/mean.onnx $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/comparisons/fresh-images-fast.toml --resume
 	$(BIN)/mspt export out/fresh-images-fast/checkpoints/stage1-step000600 out/fresh-images-fast/fast.onnx $(RELEASE_EXPORT)

@@ -22,13 +22,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from evidence_tables import (
     LAPLACIAN,
+    MIRRORED,
     OUTSIDE,
+    SHIFTED,
     TEST,
     Findings,
     Group,
@@ -63,6 +66,7 @@ RESAMPLES = 1000
 ITA_BINS = ((41, "light"), (28, "intermediate"), (10, "tan"), (-math.inf, "brown or dark"))
 
 Score = Callable[[Path], float]
+Change = Callable[[Image.Image], Image.Image | bytes]
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def tell_wild(score: Score, photos: Sequence[Photo]) -> Told:
     )
 
 
-def changes() -> dict[str, Callable[[Image.Image], Image.Image]]:
+def changes() -> dict[str, Change]:
     """Return what should hardly move a score."""
 
     def shifted(image: Image.Image) -> Image.Image:
@@ -206,29 +210,34 @@ def changes() -> dict[str, Callable[[Image.Image], Image.Image]]:
         size = (round(0.9 * image.width), round(0.9 * image.height))
         return image.resize(size, Image.Resampling.LANCZOS)
 
+    def resaved(image: Image.Image) -> bytes:
+        file = BytesIO()
+        image.save(file, "PNG")
+        return file.getvalue()
+
     return {
-        "mirrored": ImageOps.mirror,
-        "shifted by 1 px": shifted,
+        MIRRORED: ImageOps.mirror,
+        SHIFTED: shifted,
         "resized by 0.9 (Lanczos)": smaller,
+        "saved as PNG": resaved,
     }
 
 
 def measure_moves(
-    model: str, images: Sequence[Image.Image], people: Sequence[str], out: Path
+    model: str,
+    images: Sequence[Image.Image],
+    people: Sequence[str],
+    changes: Mapping[str, Change],
 ) -> dict[str, Moves]:
     """Measure, by change, how far the scores of images move under what people hardly see."""
     scorer = mspt.load(model)
 
-    def scores(change: Callable[[Image.Image], Any]) -> Vector:
+    def scores(change: Change) -> Vector:
         return np.array([scorer.score(change(image)).score for image in images])
-
-    def resaved(image: Image.Image) -> Path:
-        image.save(out / "resaved.png")
-        return out / "resaved.png"
 
     before = scores(lambda image: image)
     found = {}
-    for name, change in {**changes(), "saved as PNG": resaved}.items():
+    for name, change in changes.items():
         moved = np.abs(scores(change) - before)
         mean = estimate(lambda i, m=moved: float(m[i].mean()), people, RESAMPLES)
         found[name] = Moves(images=len(moved), mean=mean, p95=float(np.percentile(moved, 95)))
@@ -361,7 +370,7 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     spread = np.linspace(0, len(sets.test) - 1, min(len(sets.test), ROBUSTNESS_IMAGES)).astype(int)
     images = [Image.open(sets.test[i].path).convert("RGB") for i in spread]
     people = [sets.test[i].group for i in spread]
-    moves = {name: measure_moves(models[name], images, people, out) for name in ours}
+    moves = {name: measure_moves(models[name], images, people, changes()) for name in ours}
     group_of = {
         "tones": {e.identity: skin_tone(e.path) for e in sets.test if not e.degradation},
         "sources": {p.identity: p.source for p in sets.photos if p.set == "pristine"},

@@ -14,6 +14,7 @@ from mspt.evaluation.paired import Comparison
 
 LAPLACIAN = "variance of Laplacian"
 TEST, OUTSIDE = "test", "outside"
+MIRRORED, SHIFTED = "mirrored", "shifted by 1 px"
 
 Lines = Iterator[str]
 
@@ -203,8 +204,8 @@ AIMS = (
         form=percent,
     ),
     Aim("pristine against wild, AUC", 0.88, lambda f, n: f.told[n].auc),
-    Aim("mirrored: mean change", 0.01, _moved("mirrored"), below=True),
-    Aim("shifted by 1 px: mean change", 0.01, _moved("shifted by 1 px"), below=True),
+    Aim(f"{MIRRORED}: mean change", 0.01, _moved(MIRRORED), below=True),
+    Aim(f"{SHIFTED}: mean change", 0.01, _moved(SHIFTED), below=True),
     Aim(
         "gap between skin-tone bins at equal severity",
         0.05,
@@ -266,7 +267,7 @@ def card_table(f: Findings) -> Lines:
         "severities in order": lambda n: _brief_order(test[n].severity_order),
         "pristine against wild photos, AUC": lambda n: brief(f.told[n].auc),
         "mirrored, shifted by a pixel: mean change of the score": lambda n: ", ".join(
-            number(f.moves[change][n].mean.value) for change in ("mirrored", "shifted by 1 px")
+            number(f.moves[change][n].mean.value) for change in (MIRRORED, SHIFTED)
         ),
     }
     for text, cell in rows.items():
@@ -357,7 +358,7 @@ def wild_table(f: Findings) -> Lines:
 
 def robustness_table(f: Findings) -> Lines:
     """Yield how far scores move under changes that people hardly see."""
-    images = next(iter(f.moves["mirrored"].values())).images
+    images = next(iter(f.moves[MIRRORED].values())).images
     yield f"| change ({images} images) | {' | '.join(f'{m}: mean, 95 %' for m in f.ours)} |"
     yield f"|---|{'---|' * len(f.ours)}"
     for change, moves in f.moves.items():

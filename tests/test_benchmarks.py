@@ -18,9 +18,11 @@ from mspt.image.crop import RGB
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import ablation
+import compare_models
 import evidence
 import evidence_tables
 import outside_set
+from evidence_tables import MIRRORED, SHIFTED
 from pages import fill_page
 
 
@@ -128,7 +130,7 @@ def findings() -> evidence_tables.Findings:
         peers=evidence.compare_peers(entries, values),
         counts=(10, 20),
         told=dict.fromkeys(values, told),
-        moves={c: dict.fromkeys(models, still) for c in ("mirrored", "shifted by 1 px")},
+        moves={c: dict.fromkeys(models, still) for c in (MIRRORED, SHIFTED)},
         groups={what: dict.fromkeys(models, groups) for what in ("tones", "sources")},
         labelled={},
     )
@@ -169,6 +171,25 @@ def test_the_aims_are_judged_by_what_was_measured(findings: evidence_tables.Find
     assert rows["`fast` below `base`, SRCC"].endswith("| 2.000 [2.000, 2.000] | **missed** |")
     peers = rows["MSPT over EdgeNeXt-XXS, same data, both from random weights: SRCC"]
     assert peers.endswith("met at this budget: +2.000 [+2.000, +2.000] |")
+
+
+def test_models_are_compared_with_the_first(findings: evidence_tables.Findings) -> None:
+    agreement = {name: findings.agreement["test"][name] for name in ("base", "fast")}
+    steady = {name: {c: findings.moves[c][name] for c in findings.moves} for name in agreement}
+    table = list(compare_models.overall_table(agreement, steady, findings.leads["test"]))
+    base, fast = "1.0000 [1.0000, 1.0000]", "-1.0000 [-1.0000, -1.0000]"
+    assert table[2:] == [
+        f"| base | {base} | {base} | 100 % | .0020 | .0020 |  |",
+        f"| fast | {fast} | {fast} | 0.0 % | .0020 | .0020 | -2.0000 [-2.0000, -2.0000] |",
+    ]
+
+
+def test_steadiness_is_taken_on_every_sixth_image(tmp_path: Path, face: RGB) -> None:
+    Image.fromarray(face).save(tmp_path / "face.png")
+    entries = [Entry(path=tmp_path / "face.png", mos=0.5, identity="a")] * 7
+    steady = compare_models.measure_steadiness(entries, "fast")
+    assert steady.keys() == {MIRRORED, SHIFTED}
+    assert all(move.images == 2 and 0 < move.mean.value < 0.1 for move in steady.values())
 
 
 @pytest.mark.parametrize(
