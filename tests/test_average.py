@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "runs"))
@@ -11,7 +12,6 @@ from average import main, mean_of
 
 
 def test_weights_are_averaged_and_counters_are_the_last_ones() -> None:
-    torch = pytest.importorskip("torch")
     first, second, third = (
         {"weight": torch.full((2,), value), "num_batches": torch.tensor(round(value))}
         for value in (1.0, 2.0, 6.0)
