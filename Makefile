@@ -34,12 +34,13 @@ smoke: $(VENV)/dev.stamp  ## the whole training path on drawn faces, about a min
 	$(BIN)/mspt train runs/smoke.toml
 	$(BIN)/mspt export out/smoke/checkpoints/stage3-step000016 out/smoke/smoke.onnx
 
-# FACES: a CSV of photos with the columns file, set, usage, split, identity (see MODEL_CARD.md).
+# FACES: a CSV of photos with the columns file, set, usage, split, identity, source_repo (MODEL_CARD.md, Data).
+# LABELLED: a CSV of photos with human scores, columns file, mos; optional, for `make evidence`.
 FACES ?= ../shared/data/faces/manifest.csv
 TRAIN_SET := $(FACES) data/first-light-train --where set=pristine --where usage=permissive --where split=train --single 6 --second-order 3 --capture 3 --chained 0 --photo-filter 0 --gray 0
 VAL_SET := $(FACES) data/first-light-val --where set=pristine --where usage=permissive --where split=val --single 36 --second-order 6 --capture 6 --chained 0 --photo-filter 0 --gray 0
 
-first-light: $(VENV)/dev.stamp  ## make `base` 1 again: 20 minutes of data, 65 of training
+first-light: $(VENV)/dev.stamp  ## make `base` 1 again: 21 minutes of data, 89 of training
 	$(BIN)/mspt synthesize $(TRAIN_SET)
 	$(BIN)/mspt synthesize $(VAL_SET)
 	$(BIN)/mspt train runs/first-light.toml --resume
@@ -47,7 +48,7 @@ first-light: $(VENV)/dev.stamp  ## make `base` 1 again: 20 minutes of data, 65 o
 		--reference data/first-light-val/manifest.csv --reference-name "first-light val" --licence Apache-2.0
 	$(BIN)/mspt evaluate data/first-light-val/manifest.csv --model out/first-light/base.onnx
 
-# How ours were trained: a process for each of two cores. On a GPU: make release TRAIN=".venv/bin/mspt train"
+# A process for each of two cores: so release-v2 and two comparisons were trained. On a GPU: make release TRAIN=".venv/bin/mspt train"
 TRAIN ?= OMP_NUM_THREADS=1 ACCELERATE_USE_CPU=true $(BIN)/python -m torch.distributed.run --nproc_per_node 2 -m mspt train
 PERMISSIVE := --where set=pristine --where usage=permissive
 RELEASE_EXPORT := --reference data/release-val/manifest.csv --reference-name "release val" --licence Apache-2.0 --half

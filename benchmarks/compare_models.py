@@ -13,18 +13,12 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evidence import (
-    agreement_of,
-    changes,
-    leads_of,
-    measure_moves,
-    scorer_of,
-    scores_of,
-)
+from evidence import agreement_of, changes, leads_of, measure_moves
 from evidence_tables import MIRRORED, SHIFTED, Moves, brief, percent
 from PIL import Image
 
-from mspt.evaluation.evaluate import Estimate, Evaluation
+import mspt
+from mspt.evaluation.evaluate import Estimate, Evaluation, score_entries
 from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.evaluation.paired import Comparison
 
@@ -44,7 +38,7 @@ def signed(value: float) -> str:
 def compare(entries: Sequence[Entry], models: Mapping[str, str]) -> Iterator[str]:
     """Score all images with each model and yield the lines of both tables."""
     first = next(iter(models))
-    values = {name: scores_of(scorer_of(model), entries) for name, model in models.items()}
+    values = {name: score_entries(entries, mspt.load(model)) for name, model in models.items()}
     agreement = agreement_of(entries, values)
     leads = leads_of(entries, values, first)
     steady = {name: measure_steadiness(entries, model) for name, model in models.items()}

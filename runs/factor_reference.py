@@ -1,6 +1,6 @@
 """Measure how the factors spread over a synthesised set; write their quantiles into the package.
 
-    python runs/factor_reference.py data/first-light-val/manifest.csv
+    python runs/factor_reference.py data/ablation/val/manifest.csv
 
 Run again when a factor's formula changes: `explain` compares with these quantiles.
 """

@@ -1,4 +1,4 @@
-"""The rooms of DESIGN: a layer imports itself and lower ones only, and `import mspt` is light."""
+"""The layers of ARCHITECTURE.md: a layer imports itself and lower ones; `import mspt` is light."""
 
 import ast
 import subprocess

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from mspt.synthesis.reference_metrics import DISTANCES
 
-# Added before the logarithm: about where each distance stops being visible (RECIPE of the
-# prototype; the fused label hardly depends on them).
+# Added before the logarithm: about where each distance stops being visible (the fused
+# label hardly depends on them).
 EPSILON = {
     "vsi": 0.002,
     "mdsi": 0.1,

@@ -1,0 +1,264 @@
+"""The labels miss that an undamaged photo has faults of its own: photos to be graded blindly.
+
+    python runs/blind_grades.py make data/release-val out/grades
+    python runs/blind_grades.py collect out/grades ann.csv bob.csv runs/grades/release-val.csv
+    python runs/blind_grades.py count data/release-val runs/grades/release-val.csv [--model base]
+    python runs/blind_grades.py label data/release-val runs/grades/release-val.csv
+
+A label of `mspt synthesize` says what damage took from a photo; the photo before it always has 1.
+`make`:    Draws all undamaged photos of a set, and some damaged versions, in drawn order. Writes
+           `grades-NN.png`, the key `key.csv`, which nobody who grades should open, and
+           `grades.csv`, of which every viewer fills in a copy: 100 for a flawless portrait, 90 for
+           faults to be found on close inspection only, 75 for plain but mild ones, 50 poor, 25
+           bad, 0 useless. What counts is the photo (sharpness, noise, exposure, colour, light,
+           compression, too much editing), not the face, the pose or what is behind it.
+`collect`: Writes all viewers' grades beside each other, a row per image: `file`, and a column each.
+`count`:   How viewers, labels and models agree (SRCC) on undamaged and on damaged photos, and how
+           models agree with all labels of the set, as they are and as `label` writes them.
+           Intervals: 95 %, bootstrap over people.
+`label`:   Writes DATA/graded.csv, a manifest in which every label is multiplied by the quality of
+           the photo undamaged: the mean grade over 90, at most 1.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+import mspt
+from mspt.evaluation.evaluate import Estimate, estimate, evaluate_scores, score_entries
+from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
+from mspt.evaluation.metrics import Vector, srcc
+from mspt.image.decode import read_rgb
+from mspt.synthesis.filters import resize_square
+from mspt.synthesis.synthesize import PRISTINE
+
+DAMAGED_MOS = (0.4, 0.95)  # of damaged versions: as good as undamaged photos may look
+FAULTLESS = 90.0  # grade of a photo whose faults only close inspection finds
+COLUMNS, ROWS, THUMB_PX, CAPTION_PX = 3, 2, 512, 24
+UNDAMAGED, DAMAGED = "undamaged", "damaged"
+
+Grades = Mapping[str, Mapping[str, float]]  # of each viewer, 0..100 by the image's name
+
+
+def draw_photos(entries: Sequence[Entry], seed: int, damaged_every: int = 1) -> list[Entry]:
+    """Return all undamaged photos and a damaged version of each n-th person, shuffled."""
+    rng = np.random.default_rng(seed)
+    versions: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.source != PRISTINE and DAMAGED_MOS[0] <= entry.mos <= DAMAGED_MOS[1]:
+            versions.setdefault(entry.group, []).append(entry)
+    drawn = [e for e in entries if e.source == PRISTINE]
+    drawn += [
+        those[rng.integers(len(those))]
+        for number, those in enumerate(versions.values())
+        if number % damaged_every == 0
+    ]
+    return [drawn[i] for i in rng.permutation(len(drawn))]
+
+
+def write_photos(photos: Sequence[Entry], out_dir: Path) -> None:
+    """Write the sheets, the key, and the list to be filled in; never over a key in use."""
+    if (out_dir / "key.csv").exists():
+        raise SystemExit(f"{out_dir / 'key.csv'}: exists, and grades may go by it; name another")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    per_sheet = COLUMNS * ROWS
+    for start in range(0, len(photos), per_sheet):
+        sheet = _draw_sheet(photos[start : start + per_sheet], start + 1)
+        sheet.save(out_dir / f"grades-{start // per_sheet + 1:02d}.png")
+    names = [(number, photo.path.name) for number, photo in enumerate(photos, 1)]
+    _write_csv(out_dir / "key.csv", ("photo", "file"), names)
+    _write_csv(out_dir / "grades.csv", ("photo", "grade"), [(n, "") for n, _ in names])
+
+
+def _draw_sheet(photos: Sequence[Entry], first: int) -> Image.Image:
+    cell_height = THUMB_PX + CAPTION_PX
+    sheet = Image.new("RGB", (COLUMNS * THUMB_PX, ROWS * cell_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, photo in enumerate(photos):
+        row, column = divmod(index, COLUMNS)
+        left, top = column * THUMB_PX, row * cell_height
+        draw.text((left, top), f"photo {first + index}", fill="black", font_size=18)
+        thumb = Image.fromarray(resize_square(read_rgb(photo.path), THUMB_PX))
+        sheet.paste(thumb, (left, top + CAPTION_PX))
+    return sheet
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def collect_grades(out_dir: Path, viewers: Sequence[Path], grades: Path) -> None:
+    """Write the grades of several viewers beside each other, in the order of the files' names.
+
+    Raises:
+        SystemExit: if a viewer left a photo out or wrote something else than 0 to 100, or if two
+            have one name.
+    """
+    if len({path.stem for path in viewers}) < len(viewers):
+        raise SystemExit(f"{', '.join(map(str, viewers))}: name each file by its viewer")
+    given = {path.stem: {row["photo"]: row["grade"] for row in _read_csv(path)} for path in viewers}
+    rows = []
+    for photo in _read_csv(out_dir / "key.csv"):
+        texts = [of.get(photo["photo"], "").strip() for of in given.values()]
+        for path, text in zip(viewers, texts, strict=True):
+            if not text.replace(".", "", 1).isdigit() or float(text) > 100:
+                raise SystemExit(
+                    f"{path}: photo {photo['photo']} has grade {text!r}; write 0 to 100"
+                )
+        rows.append((photo["file"], *texts))
+    _write_csv(grades, ("file", *given), sorted(rows))
+
+
+def read_grades(path: Path) -> Grades:
+    """Return what `collect_grades` wrote."""
+    rows = _read_csv(path)
+    return {v: {row["file"]: float(row[v]) for row in rows} for v in rows[0] if v != "file"}
+
+
+def mean_grades(grades: Grades) -> dict[str, float]:
+    """Return the mean grade of each image."""
+    first = next(iter(grades.values()))
+    return {name: float(np.mean([of[name] for of in grades.values()])) for name in first}
+
+
+def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
+    """Return all entries, each label multiplied by the quality of the photo undamaged.
+
+    Raises:
+        SystemExit: if that was not graded.
+    """
+    mean = mean_grades(grades)
+    undamaged = {photo_of(e): e.path.name for e in entries if e.source == PRISTINE}
+    if missing := [e.path for e in entries if undamaged.get(photo_of(e)) not in mean]:
+        raise SystemExit(f"{missing[0]}: no grade of it undamaged; are these the set's grades?")
+    quality = {photo: min(1.0, mean[name] / FAULTLESS) for photo, name in undamaged.items()}
+    return [replace(e, mos=round(e.mos * quality[photo_of(e)], 4)) for e in entries]
+
+
+def photo_of(entry: Entry) -> str:
+    """Return which photo an image was made from: its name up to the number of the version."""
+    return entry.path.stem.rpartition("_")[0]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Photos and a value of each, by the name of the viewer, `label` or the model."""
+
+    entries: Sequence[Entry]
+    values: Mapping[str, Vector]
+
+    def part(self, name: str) -> "Graded":
+        """Return the damaged photos alone, or the undamaged."""
+        chosen = [(e.source == PRISTINE) == (name == UNDAMAGED) for e in self.entries]
+        rows = np.flatnonzero(chosen)
+        return Graded([self.entries[i] for i in rows], {n: v[rows] for n, v in self.values.items()})
+
+    def agreement(self, first: str, second: str) -> str:
+        """Return the SRCC of two values; "" if one of them is always the same."""
+        a, b = self.values[first], self.values[second]
+        if np.ptp(a) == 0 or np.ptp(b) == 0:
+            return ""
+        return say(estimate(lambda i: srcc(a[i], b[i]), [e.group for e in self.entries], 1000))
+
+
+def compare_graded(
+    entries: Sequence[Entry], grades: Grades, scores: Mapping[str, Vector]
+) -> Iterator[str]:
+    """Yield the table of how viewers, labels and models agree on the graded photos."""
+    mean, graded_labels = mean_grades(grades), count_faults(entries, grades)
+    rows = [i for i, e in enumerate(entries) if e.path.name in mean]
+    shown = [entries[i] for i in rows]
+    values = {v: np.array([of[e.path.name] for e in shown]) for v, of in grades.items()}
+    values["mean grade"] = np.array([mean[e.path.name] for e in shown])
+    values["label"] = np.array([e.mos for e in shown])
+    values["label with the photo's faults"] = np.array([graded_labels[i].mos for i in rows])
+    values |= {model: score[rows] for model, score in scores.items()}
+    parts = {name: Graded(shown, values).part(name) for name in (UNDAMAGED, DAMAGED)}
+    yield f"| SRCC of | {' | '.join(f'{n} ({len(p.entries)})' for n, p in parts.items())} |"
+    yield "|---|---|---|"
+    others = [name for name in values if name not in grades and name != "mean grade"]
+    for first, second in [*combinations(grades, 2), *(("mean grade", name) for name in others)]:
+        cells = [
+            "" if name == UNDAMAGED and second.startswith("label") else p.agreement(first, second)
+            for name, p in parts.items()
+        ]
+        yield f"| {first}, {second} | {' | '.join(cells)} |"
+
+
+def compare_labels(
+    entries: Sequence[Entry], grades: Grades, scores: Mapping[str, Vector]
+) -> Iterator[str]:
+    """Yield the table of how models agree with both sorts of labels."""
+    counted = count_faults(entries, grades)
+    yield f"| SRCC with all {len(entries)} labels | as they are | with the photo's faults |"
+    yield "|---|---|---|"
+    for model, score in scores.items():
+        found = [
+            say(evaluate_scores(e, score, model=model).overall.srcc) for e in (entries, counted)
+        ]
+        yield f"| {model} | {' | '.join(found)} |"
+
+
+def say(found: Estimate) -> str:
+    """Return an estimate with its interval."""
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def main() -> None:
+    """Make, collect, count or label."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    make, collect = commands.add_parser("make"), commands.add_parser("collect")
+    count, label = commands.add_parser("count"), commands.add_parser("label")
+    for command in (make, count, label):
+        command.add_argument("data", type=Path)
+    for command in (make, collect):
+        command.add_argument("out", type=Path)
+    make.add_argument("--seed", type=int, default=0)
+    make.add_argument(
+        "--damaged-every", type=int, default=1, metavar="N", help="of N people one damaged version"
+    )
+    collect.add_argument("viewers", type=Path, nargs="+", help="copies of grades.csv, filled in")
+    for command in (collect, count, label):
+        command.add_argument("grades", type=Path)
+    count.add_argument("--model", action="append", help="default: base and fast")
+    options = parser.parse_args()
+    if options.command == "collect":
+        collect_grades(options.out, options.viewers, options.grades)
+        return
+    entries = read_manifest(options.data / "manifest.csv")
+    if options.command == "make":
+        photos = draw_photos(entries, options.seed, options.damaged_every)
+        write_photos(photos, options.out)
+        print(f"{len(photos)} photos: {options.out}; fill in copies of grades.csv")
+        return
+    grades = read_grades(options.grades)
+    if options.command == "label":
+        write_manifest(options.data / "graded.csv", count_faults(entries, grades))
+        return
+    scores = {m: score_entries(entries, mspt.load(m)) for m in options.model or ["base", "fast"]}
+    tables = (
+        compare_graded(entries, grades, scores),
+        [""],
+        compare_labels(entries, grades, scores),
+    )
+    for lines in tables:
+        for line in lines:
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
