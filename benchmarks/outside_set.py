@@ -24,6 +24,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from mspt.apps.options import read_conditions
+from mspt.errors import ImageError
 from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
@@ -213,7 +215,10 @@ def from_float(values: np.ndarray) -> Image.Image:
 
 def make_photo(photo: Photo, out_dir: Path) -> list[Entry]:
     """Write all versions of a photo; return their entries."""
-    rgb = crop_centre_square(read_rgb(photo.path))
+    try:
+        rgb = crop_centre_square(read_rgb(photo.path))
+    except ImageError as error:
+        raise SystemExit(f"{photo.path}: {error}") from error
     if rgb.shape[0] < MIN_SIDE_PX:
         return []
     size = (FRAME_PX, FRAME_PX)
@@ -273,7 +278,7 @@ def main() -> None:
     parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE")
     options = parser.parse_args()
     check_installed()
-    photos = read_photos(options.photos, dict(w.split("=", 1) for w in options.where))
+    photos = read_photos(options.photos, read_conditions(options.where))
     (options.out_dir / "images").mkdir(parents=True, exist_ok=True)
     spawn = get_context("spawn")
     with ProcessPoolExecutor(usable_cores(), spawn, initializer=use_one_thread) as pool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mspt.apps.options import read_conditions
 from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.evaluation.metrics import krcc, srcc
 from mspt.image.crop import crop_centre_square
@@ -92,6 +93,8 @@ def write_sheets(entries: Sequence[Entry], out_dir: Path) -> None:
         by_kind.setdefault(near[index].degradation, []).append(near[index])
     for number in range(SHEETS):
         chosen = [by_kind[k][number] for k in sorted(by_kind) if number < len(by_kind[k])]
+        if not chosen:
+            break
         sheet = out_dir / f"equal-mos-{number + 1:02d}.jpg"
         write_contact_sheet(chosen, sheet, thumb_px=280, columns=6)
 
@@ -105,7 +108,7 @@ def main() -> None:
     parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE")
     parser.add_argument("--ladders", type=int, default=8, help="photos to make ladders of")
     options = parser.parse_args()
-    photos = read_photos(options.photos, dict(w.split("=", 1) for w in options.where))
+    photos = read_photos(options.photos, read_conditions(options.where))
     large = [p for p in photos if min(read_rgb(p.path).shape[:2]) >= MIN_SIDE_PX]
     print_spread(options.data)
     write_sheets(read_manifest(options.data / "manifest.csv"), options.out)

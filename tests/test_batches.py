@@ -61,6 +61,7 @@ def test_an_image_that_breaks_later_is_named_not_replaced(manifest: Path, tmp_pa
     (tmp_path / "5.png").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"5.png: the file is empty; repair the image"):
         build_frames(read_manifest(manifest), square_spec(64), tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir()), "half prepared frames would never be used"
 
 
 def test_a_full_disk_is_foreseen(

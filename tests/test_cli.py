@@ -131,6 +131,14 @@ def test_globs_files_and_folders_mix_in_the_order_given(run_cli: RunCli) -> None
     assert len(names) == 1 + 3 + 11
 
 
+def test_a_double_star_within_a_name_is_a_star(run_cli: RunCli) -> None:
+    done = run_cli("score", str(FACES / "gaussian**.png"))
+    assert (done.returncode, done.stdout.count("\n")) == (0, 3)
+    done = run_cli("score", str(FACES / "**.jpg"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
 def test_hidden_files_and_the_output_itself_are_no_photos(run_cli: RunCli, tmp_path: Path) -> None:
     shutil.copy(ORIGINAL, tmp_path / "a.png")
     (tmp_path / ".DS_Store").write_bytes(b"x")

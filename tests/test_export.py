@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from conftest import train_tiny
+from safetensors import SafetensorError
 
-from mspt.errors import ModelError
-from mspt.evaluation.manifest import read_manifest
+from mspt.errors import ConfigError, ImageError, ModelError
+from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.inference.scorer import Scorer
 from mspt.spec import square_spec
+from mspt.training import checkpoint as checkpoint_module
 from mspt.training import export
 from mspt.training.checkpoint import latest_checkpoint, load_network, load_state
 from mspt.training.engine import score_frames
@@ -92,6 +94,35 @@ def test_checkpoints_are_ordered_by_number_not_by_name(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "state.json").touch()
     assert latest_checkpoint(tmp_path).name == "stage10-step000001"
+
+
+def test_a_copy_by_another_name_is_no_checkpoint(tmp_path: Path) -> None:
+    for name in ("stage1-step000005", "stage1-step000100-copy", "stage2-step000001.bak"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.json").touch()
+    assert latest_checkpoint(tmp_path).name == "stage1-step000005"
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(
+    run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint_module, "save_file", fill_up)
+    with pytest.raises(ConfigError, match=r"step\d+: cannot be written: .*No space left.*room"):
+        train_tiny(run, tmp_path / "out")
+    assert not list((tmp_path / "out/checkpoints").iterdir())
+
+
+def test_a_reference_that_cannot_be_read_is_named(run: RunConfig, tmp_path: Path) -> None:
+    checkpoint = train_tiny(run, tmp_path / "out")
+    bad = tmp_path / "bad.png"
+    bad.touch()
+    release = export.Release(name="t", version="1", licence="MIT", reference_description="")
+    with pytest.raises(ImageError, match=r"bad\.png: the file is empty"):
+        export.export_model(checkpoint, tmp_path / "t.onnx", [Entry(path=bad, mos=1)], release)
 
 
 def test_a_checkpoint_of_another_version_says_so(run: RunConfig, tmp_path: Path) -> None:

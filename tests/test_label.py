@@ -89,6 +89,17 @@ def test_if_no_image_can_be_scored_one_is_named(scorer: Scorer, tmp_path: Path) 
         label_entries([Entry(path=tmp_path / "gone.png", mos=math.nan)], [scorer])
 
 
+def test_failures_never_change_the_scale(scorer: Scorer, tmp_path: Path) -> None:
+    gone = [Entry(path=tmp_path / f"{i}.png", mos=i / 20) for i in range(12)]
+    unlabelled = Entry(path=PICTURES[0], mos=math.nan)
+    with pytest.raises(ManifestError, match="none of the images that have a mos can be scored"):
+        label_entries([*gone, unlabelled], [scorer])
+    entries = half_scale(scorer)
+    lost = Entry(path=tmp_path / "gone.png", mos=math.nan)
+    with pytest.raises(ManifestError, match="none of the images that lack a mos can be scored"):
+        label_entries([*entries[:-1], lost], [scorer])
+
+
 def test_the_command_writes_a_manifest(run_cli: RunCli, tmp_path: Path) -> None:
     lines = [f"{path},{i + 1 if i < 10 else ''}" for i, path in enumerate(PICTURES)]
     (tmp_path / "m.csv").write_text("path,mos\n" + "\n".join(lines) + "\n")

@@ -1,5 +1,6 @@
 """Manifests: the contract's form, the field's forms, and errors that name the line."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     entries = [first, second]
     write_manifest(tmp_path / "m.csv", entries)
     assert read_manifest(tmp_path / "m.csv") == entries
+
+
+def test_a_name_in_another_encoding_loses_no_label(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/ph\xe9to/a.png"))
+    write_manifest(tmp_path / "m.csv", [Entry(path=odd, mos=0.5)])
+    assert b"\nph\xe9to/a.png,0.5," in (tmp_path / "m.csv").read_bytes().replace(b"\r", b"")
 
 
 def test_vquala_lists_have_no_header_and_may_lack_the_extension(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from mspt.errors import ModelError
 from mspt.image.crop import RGB
 from mspt.image.preprocess import prepare_rgb
 from mspt.inference.scorer import Scorer
-from mspt.spec import square_spec
+from mspt.spec import InputSpec, square_spec
 from mspt.training import QualityMetric, load_metric
 from mspt.training.stages import RunConfig
 
@@ -55,6 +55,14 @@ def test_a_batch_scores_as_its_images_alone(metric: QualityMetric, face: RGB) ->
 def test_another_size_is_fitted(metric: QualityMetric, scorer: Scorer, face: RGB) -> None:
     wide = np.concatenate([face[:, :20], face, face[:, -20:]], axis=1)
     assert metric(pixels_of(wide)).item() == pytest.approx(scorer.score(wide).score, abs=0.02)
+
+
+def test_it_sees_the_square_that_scoring_sees(metric: QualityMetric, face: RGB) -> None:
+    closer = InputSpec(short_side=800, crop_side=640)  # the middle 80 %
+    spec = QualityMetric(metric.network, closer)
+    middle = face[32:-32, 32:-32]
+    assert spec(pixels_of(face)).item() == pytest.approx(metric(pixels_of(middle)).item(), abs=1e-4)
+    assert spec(pixels_of(face)).item() != pytest.approx(metric(pixels_of(face)).item(), abs=1e-3)
 
 
 def test_it_works_as_a_loss(metric: QualityMetric, face: RGB) -> None:

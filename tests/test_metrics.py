@@ -52,6 +52,15 @@ def test_perfect_and_inverted_order_reach_the_ends() -> None:
     assert (srcc(x, -x), krcc(x, -x), plcc(x, -x)) == (pytest.approx(-1),) * 3
 
 
+@pytest.mark.parametrize("correlation", [plcc, srcc, krcc])
+def test_what_is_constant_correlates_with_nothing(correlation) -> None:
+    varied = np.random.default_rng(0).random(10)
+    for constant in (np.full(10, 0.3), np.full(10, 0.7)):  # whose means are not quite .3 and .7
+        assert np.isnan(correlation(constant, varied))
+        assert np.isnan(correlation(varied, constant))
+    assert np.isnan(correlation(np.full(3, 0.1), np.full(3, 0.7)))
+
+
 def test_rmse_is_of_the_errors_not_of_the_truth_with_itself() -> None:
     assert rmse(np.array([0.0, 0.0, 0.0]), np.array([0.3, 0.3, 0.3])) == pytest.approx(0.3)
 

@@ -122,7 +122,7 @@ def test_a_video_that_ends_too_early_keeps_its_frames_and_gets_a_row(tmp_path: P
 
 def test_a_hole_in_a_video_gets_a_row() -> None:
     clock = _Clock(0.5)
-    due = [clock.is_due(time) for time in (10, 10.1, 10.5, 12.9, 13, 13.5)]
+    due = [clock.is_due(time, 0) for time in (10, 10.1, 10.5, 12.9, 13, 13.5)]
     assert due == [True, False, True, True, True, True]
     with pytest.raises(DecodeError, match=r"no frame for 2.4 s after 0.5 s: damaged"):
         clock.check_whole(3.6)
@@ -131,9 +131,18 @@ def test_a_hole_in_a_video_gets_a_row() -> None:
 def test_a_video_of_few_frames_is_not_called_damaged() -> None:
     clock = _Clock(5.0)
     for time in (0, 4, 8):
-        clock.is_due(time)
+        clock.is_due(time, 0)
     clock.check_whole(8.5)
     clock.check_whole(0)  # a header that tells no length
+
+
+def test_a_frame_that_is_to_be_shown_long_leaves_no_hole() -> None:
+    clock = _Clock(0.5)
+    assert [clock.is_due(time, 3.0) for time in (0, 3, 6)] == [True] * 3
+    clock.check_whole(9.0)
+    clock.is_due(12.5, 3.0)
+    with pytest.raises(DecodeError, match="no frame for 3.5 s after 9.0 s: damaged"):
+        clock.check_whole(15.5)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such names there")

@@ -37,7 +37,7 @@ def _is_same(path: str, other: Path) -> bool:
 def _expand(path: str) -> Iterator[str]:
     if os.path.isdir(path):
         yield from _walk(path)
-    elif "**" in path and not os.path.exists(path):
+    elif "**" in Path(path).parts and not os.path.exists(path):
         yield from _match_recursively(path)
     elif glob.has_magic(path) and not os.path.exists(path):
         for match in sorted(glob.glob(path)):

@@ -198,7 +198,10 @@ def _read_frames(path: str, every_s: float) -> Iterator[tuple[float, RGB]]:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
-            if frame.time is not None and clock.is_due(frame.time):
+            if frame.time is None:
+                continue
+            shown_s = float(frame.duration * frame.time_base) if frame.duration else 0.0
+            if clock.is_due(frame.time, shown_s):
                 yield clock.time_s, _to_rgb(frame)
         clock.check_whole(_duration_of(container))
 
@@ -212,15 +215,21 @@ class _Clock:
         self._every_s = every_s
         self._first: float | None = None
         self._wanted = 0.0
-        self._gap = (0.0, 0.0)  # the longest silence between two frames: when, how long
+        self._end_s = 0.0  # until when the latest frame is to be shown
+        self._gap = (0.0, 0.0)  # the longest time without a frame: since when, how long
         self.time_s = 0.0  # of the latest frame, from the first one
 
-    def is_due(self, time: float) -> bool:
-        """Take the next frame's time; tell whether it is the first at or after a wanted one."""
+    def is_due(self, time: float, shown_s: float) -> bool:
+        """Take the next frame's time and how long it is to be shown; 0 if that is unknown.
+
+        Tells whether it is the first at or after a wanted time.
+        """
         if self._first is None:
             self._first = time
-        before, self.time_s = self.time_s, time - self._first
-        self._gap = max(self._gap, (before, self.time_s - before), key=lambda gap: gap[1])
+        self.time_s = time - self._first
+        gap = (self._end_s, self.time_s - self._end_s)
+        self._gap = max(self._gap, gap, key=lambda gap: gap[1])
+        self._end_s = self.time_s + shown_s
         if self.time_s + 1e-6 < self._wanted:
             return False
         self._wanted = (math.floor(self.time_s / self._every_s + 1e-6) + 1) * self._every_s
@@ -230,7 +239,7 @@ class _Clock:
         """Raise DecodeError if frames are missing; FFmpeg itself passes over damage in silence."""
         if self._first is None:
             raise DecodeError("holds no frame")
-        if duration_s - self.time_s > self._SLACK_S:
+        if duration_s - max(self.time_s, self._end_s) > self._SLACK_S:
             raise DecodeError(
                 f"its frames end at {self.time_s:.1f} s of {duration_s:.1f} s: cut short or damaged"
             )
@@ -262,7 +271,10 @@ def _import_av() -> Any:  # noqa: ANN401 - the module
 
 
 def _duration_of(container: Any) -> float:  # noqa: ANN401 - av's container
-    """Return the seconds that the header tells; 0 if it does not."""
+    """Return the seconds of pictures that the header tells, else of anything; 0 if it does not."""
+    stream = container.streams.video[0] if container.streams.video else None
+    if stream and stream.duration:
+        return float(stream.duration * stream.time_base)
     return float(container.duration or 0) / 1_000_000
 
 

@@ -56,7 +56,7 @@ def label_entries(entries: Sequence[Entry], scorers: Sequence[Scorer]) -> Labell
     if not kept:
         path, reason = next(iter(failures.items()))
         raise ManifestError(f"none of {len(entries)} images can be scored; {path}: {reason}")
-    _check_known(mos)  # again: some may have failed
+    _check_left(entries, mos)
     mapped = np.mean([_map(column[usable], mos, known) for column in columns], axis=0)
     agreement = (
         (srcc(mapped[known], mos[known]), plcc(mapped[known], mos[known]))
@@ -81,6 +81,19 @@ def _check_known(mos: Vector) -> None:
             f"{count} images have a mos, but the fit needs {MIN_FIT_IMAGES}; label more, or none "
             "at all to keep the models' own scale"
         )
+
+
+def _check_left(entries: Sequence[Entry], mos: Vector) -> None:
+    """Check what is left of the entries, by its `mos`: some images may have failed."""
+    had_labels = not all(math.isnan(entry.mos) for entry in entries)
+    if had_labels and np.isnan(mos).all():
+        raise ManifestError(
+            "none of the images that have a mos can be scored, so new labels would be on another "
+            "scale; repair them, or take them off the list"
+        )
+    if not np.isnan(mos).any():
+        raise ManifestError("none of the images that lack a mos can be scored; repair them")
+    _check_known(mos)
 
 
 def _map(score: Vector, mos: Vector, known: npt.NDArray[np.bool_]) -> Vector:

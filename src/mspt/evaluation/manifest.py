@@ -95,7 +95,10 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
     Raises:
         ConfigError: if it cannot be written.
     """
-    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with (
+        whole_file(path) as draft,
+        draft.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for entry in entries:

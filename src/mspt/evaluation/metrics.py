@@ -25,8 +25,10 @@ def rank(values: Vector) -> Vector:
 
 
 def plcc(score: Vector, mos: Vector) -> float:
-    """Return Pearson's linear correlation, without a logistic fit."""
+    """Return Pearson's linear correlation, without a logistic fit; NaN if a side is constant."""
     _check_pair(score, mos)
+    if np.ptp(score) == 0 or np.ptp(mos) == 0:  # the mean of equal numbers may differ from them
+        return float("nan")
     x, y = score - score.mean(), mos - mos.mean()
     scale = np.sqrt((x**2).sum() * (y**2).sum())
     return float((x * y).sum() / scale) if scale > 0 else float("nan")

@@ -7,6 +7,7 @@ state.json             run config, a digest of its data, stage, step, InputSpec;
 """
 
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,15 +56,26 @@ Tensors = dict[str, Tensor]
 
 
 def save_checkpoint(folder: Path, state: State, weights: Tensors, training: Tensors) -> None:
-    """Write a checkpoint so that a kill leaves either none or a whole one under `folder`."""
+    """Write a checkpoint so that a kill leaves either none or a whole one under `folder`.
+
+    Raises:
+        ConfigError: if it cannot be written, saying why; nothing of it is left then.
+    """
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    # safetensors wants dense memory; channels_last tensors are not.
-    save_file({k: v.contiguous() for k, v in weights.items()}, draft / "weights.safetensors")
-    save_file({k: v.contiguous() for k, v in training.items()}, draft / "training.safetensors")
-    (draft / "state.json").write_text(state.to_json(), encoding="utf-8")
-    draft.replace(folder)
+    try:
+        draft.mkdir(parents=True)
+        # safetensors wants dense memory; channels_last tensors are not.
+        save_file({k: v.contiguous() for k, v in weights.items()}, draft / "weights.safetensors")
+        save_file({k: v.contiguous() for k, v in training.items()}, draft / "training.safetensors")
+        (draft / "state.json").write_text(state.to_json(), encoding="utf-8")
+        draft.replace(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{folder}: cannot be written: {reason}; make room, then go on with --resume"
+        ) from error
 
 
 def load_state(folder: Path) -> State:
@@ -134,7 +146,15 @@ def place_of(checkpoint: Path) -> tuple[int, int]:
     return int(stage), int(step)
 
 
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the whole checkpoints of a run's folder; a copy by another name is none of them."""
+    return [
+        path
+        for path in folder.glob("stage*-step*")
+        if re.fullmatch(r"stage\d+-step\d+", path.name) and (path / "state.json").exists()
+    ]
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint of a run's folder, if any."""
-    found = [path for path in folder.glob("stage*-step*") if (path / "state.json").exists()]
-    return max(found, key=place_of, default=None)
+    return max(list_checkpoints(folder), key=place_of, default=None)

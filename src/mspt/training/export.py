@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mspt.errors import ModelError
+from mspt.errors import ImageError, ModelError
 from mspt.evaluation.manifest import Entry
+from mspt.image.crop import RGB
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
 from mspt.inference.models import ModelInfo, Reference
@@ -205,9 +206,7 @@ def write_metadata(path: Path, info: ModelInfo) -> None:
 def _score_all(
     session: Session, reference: Sequence[Entry], state: State
 ) -> npt.NDArray[np.float64]:
-    return np.array(
-        [session.score_rgb(prepare_rgb(read_rgb(e.path), state.spec)) for e in reference]
-    )
+    return np.array([session.score_rgb(_prepare(entry, state)) for entry in reference])
 
 
 @torch.no_grad()
@@ -224,5 +223,11 @@ def _largest_difference(
 
 
 def _pixels_of(entry: Entry, state: State) -> Tensor:
-    rgb = prepare_rgb(read_rgb(entry.path), state.spec)
-    return to_pixels(torch.from_numpy(rgb.copy())[None])
+    return to_pixels(torch.from_numpy(_prepare(entry, state).copy())[None])
+
+
+def _prepare(entry: Entry, state: State) -> RGB:
+    try:
+        return prepare_rgb(read_rgb(entry.path), state.spec)
+    except ImageError as error:
+        raise type(error)(f"{entry.path}: {error}") from error

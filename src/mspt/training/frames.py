@@ -117,8 +117,11 @@ def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> 
     if not path.exists():
         _check_disk(frames_bytes(len(entries), spec.crop_side), cache_dir)
         draft = path.with_suffix(f".{os.getpid()}.part")  # another run may prepare the same
-        _write_frames(draft, entries, spec)
-        draft.replace(path)
+        try:
+            _write_frames(draft, entries, spec)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     mos = np.array([entry.mos for entry in entries], dtype=np.float32)
     return Frames(np.load(path, mmap_mode="r"), mos, entries)
 

@@ -53,7 +53,7 @@ class QualityMetric(nn.Module):
 
     def _fit(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        side = min(height, width)
+        side = round(min(height, width) * self.spec.crop_side / self.spec.short_side)
         top, left = (height - side) // 2, (width - side) // 2
         square = images[:, :, top : top + side, left : left + side]
         if side == self.spec.crop_side:

@@ -22,12 +22,13 @@ from mspt.evaluation.metrics import plcc, srcc
 from mspt.evaluation.scored import ScoredSet, scores_path, write_scored
 from mspt.parallel import usable_cores
 from mspt.spec import InputSpec, square_spec
-from mspt.training.batches import BatchSource
+from mspt.training.batches import BatchSource, Shard
 from mspt.training.carryover import Anchor, reestimate_batch_norm
 from mspt.training.checkpoint import (
     State,
     checkpoint_name,
     latest_checkpoint,
+    list_checkpoints,
     load_network,
     load_state,
     load_tensors,
@@ -121,8 +122,14 @@ class Trainer:
         """Yield some batches of the first stage, whose statistics a model file no longer has."""
         stage = self.run.stages[0]
         entries = select_entries(self._plan.train, sources=stage.sources)
-        source = self._open_batches(stage, self._frames(entries, square_spec(stage.short_side)))
-        for step in range(_START_BATCHES):
+        yield from self._whole_batches(
+            stage, self._frames(entries, square_spec(stage.short_side)), _START_BATCHES
+        )
+
+    def _whole_batches(self, stage: StageConfig, frames: Frames, count: int) -> Iterator[Tensor]:
+        """Yield a stage's first batches, whole in every process: all measure the same on them."""
+        source = self._open_batches(stage, frames, Shard())
+        for step in range(count):
             yield source.draw(step).rgb
 
     def _restore(self, folder: Path) -> None:
@@ -177,11 +184,12 @@ class Trainer:
         spec = square_spec(stage.short_side)
         entries = select_entries(self._plan.train, sources=stage.sources)
         self._log(f"stage {number}: preparing {len(entries)} images at {stage.short_side} px")
-        source = self._open_batches(stage, self._frames(entries, spec))
+        frames = self._frames(entries, spec)
         val = self._frames(self._plan.val, spec)  # now, so that a full disk shows before training
         if self.step == 0 and stage.reestimate_bn:
-            self._renew_batch_norm(stage, source)
+            self._renew_batch_norm(stage, frames)
         live = LiveView(self.run.stages, self._plan.costs, number)
+        source = self._open_batches(stage, frames, self.engine.shard)
         for batch in source.stream(self.step, stage.steps, workers=self._workers()):
             result = self.engine.train_step(stage, number, batch)
             self.step += 1
@@ -217,7 +225,7 @@ class Trainer:
         if self._leads and not self.run.engine.cache:
             shutil.rmtree(self._frames_dir(stage), ignore_errors=True)
 
-    def _open_batches(self, stage: StageConfig, frames: Frames) -> BatchSource:
+    def _open_batches(self, stage: StageConfig, frames: Frames, shard: Shard) -> BatchSource:
         earlier = self.run.stages[self.stage - 2].sources if self.stage > 1 else frozenset()
         return BatchSource(
             frames,
@@ -225,16 +233,16 @@ class Trainer:
             earlier,
             seed=self.run.seed,
             number=self.stage,
-            shard=self.engine.shard,
+            shard=shard,
         )
 
     def _workers(self) -> int:
         return self.run.engine.workers or max(1, usable_cores() // 2)
 
-    def _renew_batch_norm(self, stage: StageConfig, source: BatchSource) -> None:
+    def _renew_batch_norm(self, stage: StageConfig, frames: Frames) -> None:
         device = self.engine.accelerator.device
-        batches = (source.draw(step).rgb.to(device) for step in range(stage.reestimate_bn))
-        reestimate_batch_norm(self.engine.network, batches)
+        batches = self._whole_batches(stage, frames, stage.reestimate_bn)
+        reestimate_batch_norm(self.engine.network, (rgb.to(device) for rgb in batches))
         self.engine.averaged.load_state_dict(self.engine.network.state_dict())
 
     def _check_loss(self, stage: StageConfig, loss: float) -> None:
@@ -287,8 +295,9 @@ class Trainer:
         folder = self.checkpoints / checkpoint_name(self.stage, self.step)
         weights = dict(self.engine.averaged.state_dict())
         save_checkpoint(folder, state, weights, self.engine.collect_training_state())
-        for old in self.checkpoints.glob(f"stage{self.stage}-step*"):
-            if place_of(old)[1] < self.step:
+        for old in list_checkpoints(self.checkpoints):
+            stage, step = place_of(old)
+            if stage == self.stage and step < self.step:
                 shutil.rmtree(old)
 
 
