@@ -6,7 +6,9 @@
         [--labelled LABELS.csv] [--model NAME=FILE.onnx ...]
 
 In:   the CSV of photos (columns set, split, usage, source_repo), a set by `mspt synthesize` and one
-      by benchmarks/outside_set.py, both of `test` identities alone. A model called base-5 or
+      by benchmarks/outside_set.py, both of `test` identities alone; benchmarks/grades/SET.csv, by
+      benchmarks/blind_grades.py: where it has the photos, labels count their own faults, too, and
+      figures by labels of damage alone stand beside the others. A model called base-5 or
       fast-4, as it was embedded once, has a column in the short tables; of mspt-N and edgenext-N
       (`make peers`) the difference is taken.
 Out:  the tables between the markers of docs/evidence.md, README.md and MODEL_CARD.md
@@ -27,6 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blind_grades import (
+    Grades,
+    are_graded,
+    compare_graded,
+    count_faults,
+    grades_file,
+    read_grades,
+)
 from evidence_tables import (
     LAPLACIAN,
     MIRRORED,
@@ -84,10 +94,24 @@ class Photo:
 class Sets:
     """All images that figures are taken on."""
 
-    test: Sequence[Entry]
-    outside: Sequence[Entry]
+    entries: Mapping[str, Sequence[Entry]]  # of TEST and OUTSIDE
+    damage_only: Mapping[str, Sequence[Entry]]  # the same, labels as the sets have them
+    grades: Mapping[str, Grades]  # of those sets whose photos were graded
     photos: Sequence[Photo]  # test identities only
     labelled: Path | None
+
+    @classmethod
+    def read(cls, photos: Path, folders: Mapping[str, Path], labelled: Path | None) -> "Sets":
+        """Read all lists, and the grades of the sets that have some."""
+        damage_only = {which: read_manifest(f / "manifest.csv") for which, f in folders.items()}
+        files = {which: grades_file(folder) for which, folder in folders.items()}
+        found = {which: read_grades(file) for which, file in files.items() if file.exists()}
+        grades = {which: g for which, g in found.items() if are_graded(damage_only[which], g)}
+        entries = {
+            which: count_faults(those, grades[which]) if which in grades else those
+            for which, those in damage_only.items()
+        }
+        return cls(entries, damage_only, grades, read_test_photos(photos), labelled)
 
 
 def read_test_photos(path: Path) -> list[Photo]:
@@ -354,7 +378,7 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     scores: dict[str, Score] = {name: scorer_of(model) for name, model in models.items()}
     scores[LAPLACIAN] = sharpness_of
     first = next(iter(models))
-    both = {TEST: sets.test, OUTSIDE: sets.outside}
+    both, test = sets.entries, sets.entries[TEST]
     values: dict[str, dict[str, Vector]] = {}
     for which, entries in both.items():
         values[which] = {name: scores_of(score, entries) for name, score in scores.items()}
@@ -367,24 +391,32 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     wild = sum(p.set == "wild" for p in photos)
     known = {name: model_of(name, model) for name, model in models.items()}
     ours = [name for name, model in known.items() if model.is_ours]
-    spread = np.linspace(0, len(sets.test) - 1, min(len(sets.test), ROBUSTNESS_IMAGES)).astype(int)
-    images = [Image.open(sets.test[i].path).convert("RGB") for i in spread]
-    people = [sets.test[i].group for i in spread]
+    spread = np.linspace(0, len(test) - 1, min(len(test), ROBUSTNESS_IMAGES)).astype(int)
+    images = [Image.open(test[i].path).convert("RGB") for i in spread]
+    people = [test[i].group for i in spread]
     moves = {name: measure_moves(models[name], images, people, changes()) for name in ours}
     group_of = {
-        "tones": {e.identity: skin_tone(e.path) for e in sets.test if not e.degradation},
+        "tones": {e.identity: skin_tone(e.path) for e in test if not e.degradation},
         "sources": {p.identity: p.source for p in sets.photos if p.set == "pristine"},
     }
     return Findings(
         models=known,
         agreement={w: agreement_of(entries, values[w]) for w, entries in both.items()},
         leads={w: leads_of(entries, values[w], first) for w, entries in both.items()},
-        peers=compare_peers(sets.test, values[TEST]),
+        damage_only={
+            w: agreement_of(sets.damage_only[w], {n: values[w][n] for n in ours})
+            for w in sets.grades
+        },
+        blind={
+            w: list(compare_graded(sets.damage_only[w], g, {n: values[w][n] for n in ours}))
+            for w, g in sets.grades.items()
+        },
+        peers=compare_peers(test, values[TEST]),
         counts=(len(photos) - wild, wild),
         told={name: tell_wild(score, photos) for name, score in scores.items()},
         moves={change: {name: moves[name][change] for name in ours} for change in moves[first]},
         groups={
-            what: {name: measure_groups(sets.test, values[TEST][name], of) for name in ours}
+            what: {name: measure_groups(test, values[TEST][name], of) for name in ours}
             for what, of in group_of.items()
         },
         labelled={name: agree_with_people(scores[name], sets.labelled) for name in ("base", "fast")}
@@ -405,12 +437,8 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     more = dict(model.split("=", 1) for model in options.model)
-    sets = Sets(
-        test=read_manifest(options.test / "manifest.csv"),
-        outside=read_manifest(options.outside / "manifest.csv"),
-        photos=read_test_photos(options.photos),
-        labelled=options.labelled,
-    )
+    folders = {TEST: options.test, OUTSIDE: options.outside}
+    sets = Sets.read(options.photos, folders, options.labelled)
     found = measure(sets, {"base": "base", "fast": "fast"} | more, options.out)
     fill_page(ROOT / "docs/evidence.md", page_tables(found))
     fill_page(ROOT / "MODEL_CARD.md", {"figures": list(card_table(found))})

@@ -6,7 +6,7 @@ Out:  the tables of docs/evidence.md, and those of README.md and MODEL_CARD.md: 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mspt.evaluation.evaluate import Agreement, Estimate, Evaluation, Order
@@ -72,6 +72,8 @@ class Findings:
 
     models: Mapping[str, Model]
     agreement: Mapping[str, Mapping[str, Evaluation]]  # TEST and OUTSIDE, by model
+    damage_only: Mapping[str, Mapping[str, Evaluation]]  # the same of ours, faults not counted
+    blind: Mapping[str, Sequence[str]]  # tables of benchmarks/blind_grades.py
     leads: Mapping[str, Mapping[str, Comparison]]  # the same, of the first over the others
     peers: Comparison | None  # of MSPT over EdgeNeXt on TEST, both from random weights
     counts: tuple[int, int]  # photos, pristine and wild
@@ -108,6 +110,7 @@ def page_tables(f: Findings) -> dict[str, list[str]]:
         "tones": groups_table(f.first, f.groups["tones"][f.first]),
         "sources": groups_table(f.first, f.groups["sources"][f.first]),
     }
+    parts |= {f"blind-{which}": iter(lines) for which, lines in f.blind.items()}
     if f.labelled:
         parts["labelled"] = labelled_lines(f)
     return {name: list(lines) for name, lines in parts.items()}
@@ -177,14 +180,27 @@ def _behind_first(f: Findings, name: str) -> Estimate | None:
     return f.leads[TEST][name].srcc.gain if name == "fast" else None
 
 
+def _damage_only(which: str, metric: str) -> Callable[[Findings, str], Estimate | None]:
+    def value(f: Findings, name: str) -> Estimate | None:
+        return (
+            getattr(f.damage_only[which][name].overall, metric) if which in f.damage_only else None
+        )
+
+    return value
+
+
 def _moved(change: str) -> Callable[[Findings, str], Estimate | None]:
     return lambda f, name: f.moves[change][name].mean
 
 
+ALONE = "the same, by labels of damage alone"
 AIMS = (
     Aim("SRCC over all kinds", 0.94, lambda f, n: f.agreement[TEST][n].overall.srcc),
+    Aim(ALONE, 0.94, _damage_only(TEST, "srcc")),
     Aim("PLCC over all kinds", 0.94, lambda f, n: f.agreement[TEST][n].overall.plcc),
+    Aim(ALONE, 0.94, _damage_only(TEST, "plcc")),
     Aim("SRCC on damage by other code", 0.88, lambda f, n: f.agreement[OUTSIDE][n].overall.srcc),
+    Aim(ALONE, 0.88, _damage_only(OUTSIDE, "srcc")),
     Aim(
         "severities in order",
         0.98,
@@ -261,6 +277,9 @@ def card_table(f: Findings) -> Lines:
         f"({foreign.images})": lambda n: brief(outside[n].by_source["foreign"].srcc),
         f"PLCC, {many}, raw": lambda n: brief(test[n].overall.plcc),
         f"RMSE, {many}": lambda n: brief(test[n].overall.rmse),
+        "SRCC by labels of damage alone: these images, damaged by other code": (
+            lambda n: ", ".join(number(of[n].overall.srcc.value) for of in f.damage_only.values())
+        ),
         "pristine above its damaged versions": (
             lambda n: _brief_order(test[n].pristine_above_degraded)
         ),

@@ -126,6 +126,8 @@ def findings() -> evidence_tables.Findings:
     return evidence_tables.Findings(
         models=models,
         agreement={w: evidence.agreement_of(e, values) for w, e in both.items()},
+        damage_only={w: evidence.agreement_of(e, values) for w, e in both.items()},
+        blind={"test": ["| a |", "|---|"], "outside": ["| b |", "|---|"]},
         leads={w: evidence.leads_of(e, values, "base") for w, e in both.items()},
         peers=evidence.compare_peers(entries, values),
         counts=(10, 20),

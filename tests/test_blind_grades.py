@@ -11,7 +11,7 @@ from PIL import Image
 
 from mspt.evaluation.manifest import Entry
 
-sys.path.insert(0, str(ROOT / "runs"))
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import blind_grades
 

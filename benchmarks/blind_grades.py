@@ -1,9 +1,9 @@
 """The labels miss that an undamaged photo has faults of its own: photos to be graded blindly.
 
-    python runs/blind_grades.py make data/release-val out/grades
-    python runs/blind_grades.py collect out/grades ann.csv bob.csv runs/grades/release-val.csv
-    python runs/blind_grades.py count data/release-val runs/grades/release-val.csv [--model base]
-    python runs/blind_grades.py label data/release-val runs/grades/release-val.csv
+    python benchmarks/blind_grades.py make data/release-val out/grades
+    python benchmarks/blind_grades.py collect data/release-val out/grades ann.csv bob.csv
+    python benchmarks/blind_grades.py count data/release-val [--model base ...]
+    python benchmarks/blind_grades.py label data/release-val
 
 A label of `mspt synthesize` says what damage took from a photo; the photo before it always has 1.
 `make`:    Draws all undamaged photos of a set, and some damaged versions, in drawn order. Writes
@@ -12,7 +12,8 @@ A label of `mspt synthesize` says what damage took from a photo; the photo befor
            faults to be found on close inspection only, 75 for plain but mild ones, 50 poor, 25
            bad, 0 useless. What counts is the photo (sharpness, noise, exposure, colour, light,
            compression, too much editing), not the face, the pose or what is behind it.
-`collect`: Writes all viewers' grades beside each other, a row per image: `file`, and a column each.
+`collect`: Writes benchmarks/grades/release-val.csv, by the name of the set, all viewers' grades
+           beside each other, a row per image: `file`, and a column for each viewer.
 `count`:   How viewers, labels and models agree (SRCC) on undamaged and on damaged photos, and how
            models agree with all labels of the set, as they are and as `label` writes them.
            Intervals: 95 %, bootstrap over people.
@@ -40,6 +41,7 @@ from mspt.synthesis.synthesize import PRISTINE
 
 DAMAGED_MOS = (0.4, 0.95)  # of damaged versions: as good as undamaged photos may look
 FAULTLESS = 90.0  # grade of a photo whose faults only close inspection finds
+GRADES = Path(__file__).parent / "grades"
 COLUMNS, ROWS, THUMB_PX, CAPTION_PX = 3, 2, 512, 24
 UNDAMAGED, DAMAGED = "undamaged", "damaged"
 
@@ -128,6 +130,11 @@ def read_grades(path: Path) -> Grades:
     return {v: {row["file"]: float(row[v]) for row in rows} for v in rows[0] if v != "file"}
 
 
+def grades_file(data: Path) -> Path:
+    """Return where the grades of a set's photos are kept."""
+    return GRADES / f"{data.resolve().name}.csv"
+
+
 def mean_grades(grades: Grades) -> dict[str, float]:
     """Return the mean grade of each image."""
     first = next(iter(grades.values()))
@@ -146,6 +153,12 @@ def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
         raise SystemExit(f"{missing[0]}: no grade of it undamaged; are these the set's grades?")
     quality = {photo: min(1.0, mean[name] / FAULTLESS) for photo, name in undamaged.items()}
     return [replace(e, mos=round(e.mos * quality[photo_of(e)], 4)) for e in entries]
+
+
+def are_graded(entries: Sequence[Entry], grades: Grades) -> bool:
+    """Tell whether all undamaged photos of a set have grades."""
+    graded = next(iter(grades.values()))
+    return all(e.path.name in graded for e in entries if e.source == PRISTINE)
 
 
 def photo_of(entry: Entry) -> str:
@@ -223,7 +236,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     make, collect = commands.add_parser("make"), commands.add_parser("collect")
     count, label = commands.add_parser("count"), commands.add_parser("label")
-    for command in (make, count, label):
+    for command in (make, collect, count, label):
         command.add_argument("data", type=Path)
     for command in (make, collect):
         command.add_argument("out", type=Path)
@@ -232,12 +245,10 @@ def main() -> None:
         "--damaged-every", type=int, default=1, metavar="N", help="of N people one damaged version"
     )
     collect.add_argument("viewers", type=Path, nargs="+", help="copies of grades.csv, filled in")
-    for command in (collect, count, label):
-        command.add_argument("grades", type=Path)
     count.add_argument("--model", action="append", help="default: base and fast")
     options = parser.parse_args()
     if options.command == "collect":
-        collect_grades(options.out, options.viewers, options.grades)
+        collect_grades(options.out, options.viewers, grades_file(options.data))
         return
     entries = read_manifest(options.data / "manifest.csv")
     if options.command == "make":
@@ -245,7 +256,7 @@ def main() -> None:
         write_photos(photos, options.out)
         print(f"{len(photos)} photos: {options.out}; fill in copies of grades.csv")
         return
-    grades = read_grades(options.grades)
+    grades = read_grades(grades_file(options.data))
     if options.command == "label":
         write_manifest(options.data / "graded.csv", count_faults(entries, grades))
         return
