@@ -51,6 +51,7 @@ first-light: $(VENV)/dev.stamp  ## make `base` 1 again: 21 minutes of data, 89 o
 # A process for each of two cores: so release-v2 and two comparisons were trained. On a GPU: make release TRAIN=".venv/bin/mspt train"
 TRAIN ?= OMP_NUM_THREADS=1 ACCELERATE_USE_CPU=true $(BIN)/python -m torch.distributed.run --nproc_per_node 2 -m mspt train
 PERMISSIVE := --where set=pristine --where usage=permissive
+WILD := --where set=wild --where usage=permissive --where split=train
 RELEASE_EXPORT := --reference data/release-val/manifest.csv --reference-name "release val" --licence Apache-2.0 --half
 
 data/release-%/manifest.csv: $(VENV)/dev.stamp
@@ -104,22 +105,22 @@ longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 
 # Labels of wild faces, by the models of release-v6
 data/wild-4/labels.csv: $(VENV)/dev.stamp
-	$(BIN)/python runs/wild_photos.py $(FACES) data/wild-4/photos.csv
+	$(BIN)/python runs/list_photos.py $(FACES) data/wild-4/photos.csv $(WILD)
 	$(BIN)/mspt label data/wild-4/photos.csv --model out/release-v6/base.onnx --model out/release-v6-fast/fast.onnx -o $@
 
 # Labels of wild faces, by the models of release-v4
 data/wild-3/labels.csv: $(VENV)/dev.stamp
-	$(BIN)/python runs/wild_photos.py $(FACES) data/wild-3/photos.csv
+	$(BIN)/python runs/list_photos.py $(FACES) data/wild-3/photos.csv $(WILD)
 	$(BIN)/mspt label data/wild-3/photos.csv --model out/release-v4/base.onnx --model out/release-v4-fast/fast.onnx -o $@
 
 # Labels of wild faces, by the models of release-v3
 data/wild-2/labels.csv: $(VENV)/dev.stamp
-	$(BIN)/python runs/wild_photos.py $(FACES) data/wild-2/photos.csv
+	$(BIN)/python runs/list_photos.py $(FACES) data/wild-2/photos.csv $(WILD)
 	$(BIN)/mspt label data/wild-2/photos.csv --model out/release-v3/base.onnx --model out/release-v3/fast.onnx -o $@
 
 # Labels of wild faces, by the models of release-v1 and release-v2
 data/wild/labels.csv: $(VENV)/dev.stamp
-	$(BIN)/python runs/wild_photos.py $(FACES) data/wild/photos.csv
+	$(BIN)/python runs/list_photos.py $(FACES) data/wild/photos.csv $(WILD)
 	$(BIN)/mspt label data/wild/photos.csv --model out/release-v2/base.onnx --model out/release-v2/fast.onnx \
 		--model out/release-v1/base.onnx -o $@
 

@@ -6,6 +6,7 @@
     python benchmarks/blind_grades.py label data/release-val
 
 A label of `mspt synthesize` says what damage took from a photo; the photo before it always has 1.
+Photos without labels, as people took them (runs/list_photos.py), can be graded and counted, too.
 `make`:    Draws all undamaged photos of a set, and some damaged versions, in drawn order. Writes
            `grades-NN.png`, the key `key.csv`, which nobody who grades should open, and
            `grades.csv`, of which every viewer fills in a copy: 100 for a flawless portrait, 90 for
@@ -23,6 +24,7 @@ A label of `mspt synthesize` says what damage took from a photo; the photo befor
 
 import argparse
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -32,9 +34,16 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import mspt
-from mspt.evaluation.evaluate import Estimate, estimate, evaluate_scores, score_entries
+from mspt.evaluation.evaluate import (
+    Estimate,
+    Indices,
+    estimate,
+    evaluate_scores,
+    score_entries,
+)
 from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
 from mspt.evaluation.metrics import Vector, srcc
+from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.synthesis.filters import resize_square
 from mspt.synthesis.synthesize import PRISTINE
@@ -49,13 +58,16 @@ Grades = Mapping[str, Mapping[str, float]]  # of each viewer, 0..100 by the imag
 
 
 def draw_photos(entries: Sequence[Entry], seed: int, damaged_every: int = 1) -> list[Entry]:
-    """Return all undamaged photos and a damaged version of each n-th person, shuffled."""
+    """Return all undamaged photos and a damaged version of each n-th person, shuffled.
+
+    Photos without mos, as people took them, are all drawn.
+    """
     rng = np.random.default_rng(seed)
     versions: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.source != PRISTINE and DAMAGED_MOS[0] <= entry.mos <= DAMAGED_MOS[1]:
             versions.setdefault(entry.group, []).append(entry)
-    drawn = [e for e in entries if e.source == PRISTINE]
+    drawn = [e for e in entries if _is_undamaged(e)]
     drawn += [
         those[rng.integers(len(those))]
         for number, those in enumerate(versions.values())
@@ -86,7 +98,8 @@ def _draw_sheet(photos: Sequence[Entry], first: int) -> Image.Image:
         row, column = divmod(index, COLUMNS)
         left, top = column * THUMB_PX, row * cell_height
         draw.text((left, top), f"photo {first + index}", fill="black", font_size=18)
-        thumb = Image.fromarray(resize_square(read_rgb(photo.path), THUMB_PX))
+        square = crop_centre_square(read_rgb(photo.path))
+        thumb = Image.fromarray(resize_square(square, THUMB_PX))
         sheet.paste(thumb, (left, top + CAPTION_PX))
     return sheet
 
@@ -155,10 +168,18 @@ def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
     return [replace(e, mos=round(e.mos * quality[photo_of(e)], 4)) for e in entries]
 
 
-def are_graded(entries: Sequence[Entry], grades: Grades) -> bool:
-    """Tell whether all undamaged photos of a set have grades."""
+def find_grades(data: Path, entries: Sequence[Entry]) -> Grades | None:
+    """Return the grades of a set if all its undamaged photos have some."""
+    if not (path := grades_file(data)).exists():
+        return None
+    grades = read_grades(path)
     graded = next(iter(grades.values()))
-    return all(e.path.name in graded for e in entries if e.source == PRISTINE)
+    is_whole = all(e.path.name in graded for e in entries if _is_undamaged(e))
+    return grades if is_whole else None
+
+
+def _is_undamaged(entry: Entry) -> bool:
+    return entry.source == PRISTINE or math.isnan(entry.mos)
 
 
 def photo_of(entry: Entry) -> str:
@@ -173,16 +194,22 @@ class Graded:
     entries: Sequence[Entry]
     values: Mapping[str, Vector]
 
-    def part(self, name: str) -> "Graded":
-        """Return the damaged photos alone, or the undamaged."""
-        chosen = [(e.source == PRISTINE) == (name == UNDAMAGED) for e in self.entries]
-        rows = np.flatnonzero(chosen)
+    def parts(self) -> dict[str, "Graded"]:
+        """Return undamaged and damaged photos apart; those as people took them by source."""
+        names = [
+            e.source if math.isnan(e.mos) else UNDAMAGED if e.source == PRISTINE else DAMAGED
+            for e in self.entries
+        ]
+        rows = {name: np.flatnonzero(np.array(names) == name) for name in dict.fromkeys(names)}
+        return {name: self._part(rows[name]) for name in sorted(rows, reverse=True)}
+
+    def _part(self, rows: Indices) -> "Graded":
         return Graded([self.entries[i] for i in rows], {n: v[rows] for n, v in self.values.items()})
 
     def agreement(self, first: str, second: str) -> str:
         """Return the SRCC of two values; "" if one of them is always the same."""
         a, b = self.values[first], self.values[second]
-        if np.ptp(a) == 0 or np.ptp(b) == 0:
+        if np.ptp(a) == 0 or np.ptp(b) == 0:  # the labels of undamaged photos, for one
             return ""
         return say(estimate(lambda i: srcc(a[i], b[i]), [e.group for e in self.entries], 1000))
 
@@ -191,19 +218,21 @@ def compare_graded(
     entries: Sequence[Entry], grades: Grades, scores: Mapping[str, Vector]
 ) -> Iterator[str]:
     """Yield the table of how viewers, labels and models agree on the graded photos."""
-    mean, graded_labels = mean_grades(grades), count_faults(entries, grades)
+    mean = mean_grades(grades)
     rows = [i for i, e in enumerate(entries) if e.path.name in mean]
     shown = [entries[i] for i in rows]
-    values = {v: np.array([of[e.path.name] for e in shown]) for v, of in grades.items()}
-    values["mean grade"] = np.array([mean[e.path.name] for e in shown])
-    values["label"] = np.array([e.mos for e in shown])
-    values["label with the photo's faults"] = np.array([graded_labels[i].mos for i in rows])
-    values |= {model: score[rows] for model, score in scores.items()}
-    parts = {name: Graded(shown, values).part(name) for name in (UNDAMAGED, DAMAGED)}
+    viewers = {v: np.array([of[e.path.name] for e in shown]) for v, of in grades.items()}
+    others = {model: score[rows] for model, score in scores.items()}
+    if not any(math.isnan(e.mos) for e in shown):
+        counted = count_faults(entries, grades)
+        labels = {"label": entries, "label with the photo's faults": counted}
+        others = {name: np.array([e[i].mos for i in rows]) for name, e in labels.items()} | others
+    means = {"mean grade": np.array([mean[e.path.name] for e in shown])}
+    whole = Graded(shown, viewers | means | others)
+    parts = whole.parts() if len(others) > len(scores) else {"all": whole} | whole.parts()
     yield f"| SRCC of | {' | '.join(f'{n} ({len(p.entries)})' for n, p in parts.items())} |"
-    yield "|---|---|---|"
-    others = [name for name in values if name not in grades and name != "mean grade"]
-    for first, second in [*combinations(grades, 2), *(("mean grade", name) for name in others)]:
+    yield "|---" * (len(parts) + 1) + "|"
+    for first, second in [*combinations(viewers, 2), *(("mean grade", name) for name in others)]:
         cells = [
             "" if name == UNDAMAGED and second.startswith("label") else p.agreement(first, second)
             for name, p in parts.items()
@@ -250,7 +279,7 @@ def main() -> None:
     if options.command == "collect":
         collect_grades(options.out, options.viewers, grades_file(options.data))
         return
-    entries = read_manifest(options.data / "manifest.csv")
+    entries = read_manifest(options.data / "manifest.csv", labels="optional")
     if options.command == "make":
         photos = draw_photos(entries, options.seed, options.damaged_every)
         write_photos(photos, options.out)
@@ -261,13 +290,11 @@ def main() -> None:
         write_manifest(options.data / "graded.csv", count_faults(entries, grades))
         return
     scores = {m: score_entries(entries, mspt.load(m)) for m in options.model or ["base", "fast"]}
-    tables = (
-        compare_graded(entries, grades, scores),
-        [""],
-        compare_labels(entries, grades, scores),
-    )
-    for lines in tables:
-        for line in lines:
+    for line in compare_graded(entries, grades, scores):
+        print(line, flush=True)
+    if not any(math.isnan(e.mos) for e in entries):
+        print()
+        for line in compare_labels(entries, grades, scores):
             print(line, flush=True)
 
 

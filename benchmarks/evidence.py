@@ -7,10 +7,10 @@
 
 In:   the CSV of photos (columns set, split, usage, source_repo), a set by `mspt synthesize` and one
       by benchmarks/outside_set.py, both of `test` identities alone; benchmarks/grades/SET.csv, by
-      benchmarks/blind_grades.py: where it has the photos, labels count their own faults, too, and
-      figures by labels of damage alone stand beside the others. A model called base-5 or
-      fast-4, as it was embedded once, has a column in the short tables; of mspt-N and edgenext-N
-      (`make peers`) the difference is taken.
+      benchmarks/blind_grades.py: where all photos have grades, labels count their own faults, too,
+      figures by labels of damage alone stand beside, and scores are compared with the grades. A
+      model called base-5 or fast-4, as it was embedded once, has a column in the short tables; of
+      mspt-N and edgenext-N (`make peers`) the difference is taken.
 Out:  the tables between the markers of docs/evidence.md, README.md and MODEL_CARD.md
       (benchmarks/evidence_tables.py), docs/evidence.png;
       out/evidence/wild.jpg, best and worst wild faces, for eyes only: other people's photos.
@@ -31,16 +31,15 @@ from typing import Any
 import numpy as np
 from blind_grades import (
     Grades,
-    are_graded,
     compare_graded,
     count_faults,
-    grades_file,
-    read_grades,
+    find_grades,
 )
 from evidence_tables import (
     LAPLACIAN,
     MIRRORED,
     OUTSIDE,
+    REAL,
     SHIFTED,
     TEST,
     Findings,
@@ -89,29 +88,37 @@ class Photo:
     identity: str
     source: str  # the last part of its repository's name
 
+    @property
+    def entry(self) -> Entry:
+        """Return it as an image without mos."""
+        return Entry(path=self.path, mos=math.nan, source=self.set, identity=self.identity)
+
 
 @dataclass(frozen=True)
 class Sets:
     """All images that figures are taken on."""
 
     entries: Mapping[str, Sequence[Entry]]  # of TEST and OUTSIDE
-    damage_only: Mapping[str, Sequence[Entry]]  # the same, labels as the sets have them
-    grades: Mapping[str, Grades]  # of those sets whose photos were graded
+    listed: Mapping[str, Sequence[Entry]]  # as the sets list them, labels of damage alone; and REAL
+    grades: Mapping[str, Grades]  # of those three whose photos were graded
     photos: Sequence[Photo]  # test identities only
     labelled: Path | None
 
     @classmethod
     def read(cls, photos: Path, folders: Mapping[str, Path], labelled: Path | None) -> "Sets":
         """Read all lists, and the grades of the sets that have some."""
-        damage_only = {which: read_manifest(f / "manifest.csv") for which, f in folders.items()}
-        files = {which: grades_file(folder) for which, folder in folders.items()}
-        found = {which: read_grades(file) for which, file in files.items() if file.exists()}
-        grades = {which: g for which, g in found.items() if are_graded(damage_only[which], g)}
+        real = read_test_photos(photos)
+        listed = {which: read_manifest(f / "manifest.csv") for which, f in folders.items()}
+        listed |= {REAL: [photo.entry for photo in real]}
+        grades = {}
+        for which, folder in (folders | {REAL: Path("real-test")}).items():
+            if found := find_grades(folder, listed[which]):
+                grades[which] = found
         entries = {
-            which: count_faults(those, grades[which]) if which in grades else those
-            for which, those in damage_only.items()
+            which: count_faults(listed[which], grades[which]) if which in grades else listed[which]
+            for which in folders
         }
-        return cls(entries, damage_only, grades, read_test_photos(photos), labelled)
+        return cls(entries, listed, grades, real, labelled)
 
 
 def read_test_photos(path: Path) -> list[Photo]:
@@ -380,7 +387,7 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     first = next(iter(models))
     both, test = sets.entries, sets.entries[TEST]
     values: dict[str, dict[str, Vector]] = {}
-    for which, entries in both.items():
+    for which, entries in sets.listed.items():
         values[which] = {name: scores_of(score, entries) for name, score in scores.items()}
         print(f"{which}: {len(entries)} images scored by {', '.join(scores)}", flush=True)
     draw_scatter(
@@ -404,11 +411,14 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
         agreement={w: agreement_of(entries, values[w]) for w, entries in both.items()},
         leads={w: leads_of(entries, values[w], first) for w, entries in both.items()},
         damage_only={
-            w: agreement_of(sets.damage_only[w], {n: values[w][n] for n in ours})
-            for w in sets.grades
+            w: agreement_of(sets.listed[w], {n: values[w][n] for n in ours})
+            for w in both
+            if w in sets.grades
         },
         blind={
-            w: list(compare_graded(sets.damage_only[w], g, {n: values[w][n] for n in ours}))
+            w: list(
+                compare_graded(sets.listed[w], g, {n: values[w][n] for n in (*ours, LAPLACIAN)})
+            )
             for w, g in sets.grades.items()
         },
         peers=compare_peers(test, values[TEST]),

@@ -13,7 +13,7 @@ from mspt.evaluation.evaluate import Agreement, Estimate, Evaluation, Order
 from mspt.evaluation.paired import Comparison
 
 LAPLACIAN = "variance of Laplacian"
-TEST, OUTSIDE = "test", "outside"
+TEST, OUTSIDE, REAL = "test", "outside", "real"  # REAL: photos as people took them
 MIRRORED, SHIFTED = "mirrored", "shifted by 1 px"
 
 Lines = Iterator[str]

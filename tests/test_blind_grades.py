@@ -1,5 +1,6 @@
 """Photos for blind eyes: what is drawn, how grades are read, and what they do to labels."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,19 @@ def test_grades_of_another_set_are_refused(
     stranger = Entry(path=Path("p9_00.png"), mos=1, identity="p9", source="pristine")
     with pytest.raises(SystemExit, match=r"p9_00\.png: no grade of it undamaged"):
         blind_grades.count_faults([*entries, stranger], grades)
+
+
+def test_photos_as_people_took_them_are_compared_by_source(
+    grades: blind_grades.Grades, entries: list[Entry]
+) -> None:
+    real = [replace(e, mos=math.nan, source="wild" if e.mos < 1 else "pristine") for e in entries]
+    assert len(blind_grades.draw_photos(real, seed=0)) == len(real)
+    scores = {"base": np.array([e.mos for e in entries])}
+    lines = list(blind_grades.compare_graded(real, grades, scores))
+    assert lines[0] == "| SRCC of | all (10) | wild (5) | pristine (5) |"
+    assert lines[-1].startswith("| mean grade, base | 0.")
+    assert lines[-1].endswith("|  |"), "scores of the undamaged photos are equal here"
+    assert "label" not in "".join(lines)
 
 
 def test_viewers_labels_and_models_are_compared(
