@@ -398,6 +398,7 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     wild = sum(p.set == "wild" for p in photos)
     known = {name: model_of(name, model) for name, model in models.items()}
     ours = [name for name, model in known.items() if model.is_ours]
+    shown = {w: {n: of[n] for n in (*ours, LAPLACIAN)} for w, of in values.items()}
     spread = np.linspace(0, len(test) - 1, min(len(test), ROBUSTNESS_IMAGES)).astype(int)
     images = [Image.open(test[i].path).convert("RGB") for i in spread]
     people = [test[i].group for i in spread]
@@ -416,10 +417,8 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
             if w in sets.grades
         },
         blind={
-            w: list(
-                compare_graded(sets.listed[w], g, {n: values[w][n] for n in (*ours, LAPLACIAN)})
-            )
-            for w, g in sets.grades.items()
+            w: list(compare_graded(sets.listed[w], grades, shown[w]))
+            for w, grades in sets.grades.items()
         },
         peers=compare_peers(test, values[TEST]),
         counts=(len(photos) - wild, wild),

@@ -10,7 +10,7 @@ from conftest import ROOT
 from PIL import Image
 
 from mspt.evaluation.evaluate import Estimate
-from mspt.evaluation.manifest import Entry
+from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.scored import ScoredSet
 from mspt.image.crop import RGB
@@ -18,6 +18,7 @@ from mspt.image.crop import RGB
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import ablation
+import blind_grades
 import compare_models
 import evidence
 import evidence_tables
@@ -127,7 +128,7 @@ def findings() -> evidence_tables.Findings:
         models=models,
         agreement={w: evidence.agreement_of(e, values) for w, e in both.items()},
         damage_only={w: evidence.agreement_of(e, values) for w, e in both.items()},
-        blind={"test": ["| a |", "|---|"], "outside": ["| b |", "|---|"]},
+        blind={which: [f"| {which} |", "|---|"] for which in ("test", "outside", "real")},
         leads={w: evidence.leads_of(e, values, "base") for w, e in both.items()},
         peers=evidence.compare_peers(entries, values),
         counts=(10, 20),
@@ -136,6 +137,34 @@ def findings() -> evidence_tables.Findings:
         groups={what: dict.fromkeys(models, groups) for what in ("tones", "sources")},
         labelled={},
     )
+
+
+def test_labels_count_faults_where_all_photos_were_graded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blind_grades, "GRADES", tmp_path / "grades")
+    for name in ("release-test", "outside-test"):
+        entries = [
+            Entry(path=tmp_path / name / f"p{p}_{n:02d}.png", mos=mos, identity=f"p{p}", source=s)
+            for p in range(2)
+            for n, (mos, s) in enumerate(((1.0, "pristine"), (0.6, "single")))
+        ]
+        (tmp_path / name).mkdir()
+        write_manifest(tmp_path / name / "manifest.csv", entries)
+    (tmp_path / "grades").mkdir()
+    (tmp_path / "grades/release-test.csv").write_text("file,ann\np0_00.png,45\np1_00.png,95\n")
+    (tmp_path / "grades/outside-test.csv").write_text("file,ann\np0_00.png,45\n")
+    photos = tmp_path / "faces.csv"
+    photos.write_text(
+        "file,set,split,usage,identity,source_repo\na.jpg,wild,test,permissive,x,y/z\n"
+    )
+    folders = {w: tmp_path / f"{n}-test" for w, n in (("test", "release"), ("outside", "outside"))}
+    sets = evidence.Sets.read(photos, folders, None)
+    assert [e.mos for e in sets.entries["test"]] == [0.5, 0.3, 1.0, 0.6]
+    assert [e.mos for e in sets.listed["test"]] == [1.0, 0.6, 1.0, 0.6]
+    assert sets.entries["outside"] == sets.listed["outside"], "one photo has no grade"
+    assert sets.grades.keys() == {"test"}
+    assert [e.source for e in sets.listed["real"]] == ["wild"]
 
 
 def test_all_pages_have_a_place_for_every_table(
