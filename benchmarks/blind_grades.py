@@ -19,7 +19,8 @@ Photos without labels, as people took them (runs/list_photos.py), can be graded 
            models agree with all labels of the set, as they are and as `label` writes them.
            Intervals: 95 %, bootstrap over people.
 `label`:   Writes DATA/graded.csv, a manifest in which every label is multiplied by the quality of
-           the photo undamaged: the mean grade over 90, at most 1.
+           the photo undamaged: the mean grade over 90, at most 1. Photos as people took them get
+           theirs.
 """
 
 import argparse
@@ -157,15 +158,21 @@ def mean_grades(grades: Grades) -> dict[str, float]:
 def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
     """Return all entries, each label multiplied by the quality of the photo undamaged.
 
+    A photo without mos, as people took it, gets its own quality for a label.
+
     Raises:
-        SystemExit: if that was not graded.
+        SystemExit: if a photo was not graded.
     """
     mean = mean_grades(grades)
-    undamaged = {photo_of(e): e.path.name for e in entries if e.source == PRISTINE}
+    undamaged = {photo_of(e): e.path.name for e in entries if _is_undamaged(e)}
     if missing := [e.path for e in entries if undamaged.get(photo_of(e)) not in mean]:
         raise SystemExit(f"{missing[0]}: no grade of it undamaged; are these the set's grades?")
     quality = {photo: min(1.0, mean[name] / FAULTLESS) for photo, name in undamaged.items()}
-    return [replace(e, mos=round(e.mos * quality[photo_of(e)], 4)) for e in entries]
+    left = [1.0 if math.isnan(e.mos) else e.mos for e in entries]
+    return [
+        replace(e, mos=round(mos * quality[photo_of(e)], 4))
+        for e, mos in zip(entries, left, strict=True)
+    ]
 
 
 def find_grades(data: Path, entries: Sequence[Entry]) -> Grades | None:
@@ -184,7 +191,7 @@ def _is_undamaged(entry: Entry) -> bool:
 
 def photo_of(entry: Entry) -> str:
     """Return which photo an image was made from: its name up to the number of the version."""
-    return entry.path.stem.rpartition("_")[0]
+    return entry.path.stem if math.isnan(entry.mos) else entry.path.stem.rpartition("_")[0]
 
 
 @dataclass(frozen=True)

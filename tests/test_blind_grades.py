@@ -116,9 +116,13 @@ def test_grades_of_another_set_are_refused(
 def test_photos_as_people_took_them_are_compared_by_source(
     grades: blind_grades.Grades, entries: list[Entry]
 ) -> None:
-    real = [replace(e, mos=math.nan, source="wild" if e.mos < 1 else "pristine") for e in entries]
-    assert len(blind_grades.draw_photos(real, seed=0)) == len(real)
-    scores = {"base": np.array([e.mos for e in entries])}
+    graded = [e for e in entries if e.path.name in grades["ann"]]
+    scores = {"base": np.array([e.mos for e in graded])}
+    real = [replace(e, mos=math.nan, source="wild" if e.mos < 1 else "pristine") for e in graded]
+    assert len(blind_grades.draw_photos(real, seed=0)) == len(real) == 10
+    mean = blind_grades.mean_grades(grades)
+    quality = [e.mos for e in blind_grades.count_faults(real, grades)]
+    assert quality == pytest.approx([min(1, mean[e.path.name] / 90) for e in real], abs=1e-4)
     lines = list(blind_grades.compare_graded(real, grades, scores))
     assert lines[0] == "| SRCC of | all (10) | wild (5) | pristine (5) |"
     assert lines[-1].startswith("| mean grade, base | 0.")
