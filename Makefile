@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release steadier evener longer graded fresh-images more-images peers wild evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release steadier evener longer fresh-images own-faults more-images peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -81,7 +81,6 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(MAKE) steadier
 	$(MAKE) evener
 	$(MAKE) longer
-	$(MAKE) graded
 
 steadier: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## the third part of `make release`
 	$(BIN)/mspt train runs/release-v3.toml --resume
@@ -94,7 +93,7 @@ evener: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 	$(BIN)/mspt train runs/release-v4-fast.toml --resume
 	$(BIN)/mspt export out/release-v4-fast/checkpoints/stage1-step000450 out/release-v4-fast/fast.onnx --model-version 4 $(RELEASE_EXPORT)
 
-longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-3/labels.csv  ## the fifth part of `make release`
+longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-3/labels.csv  ## the last part of `make release`
 	$(BIN)/mspt train runs/release-v5.toml --resume
 	$(BIN)/mspt export out/release-v5/checkpoints/stage1-step001700 out/release-v5/base.onnx --model-version 6-draft $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v5-fast.toml --resume
@@ -113,15 +112,16 @@ data/real-train/graded.csv: data/release-train-4/manifest.csv
 		--without data/release-train-4 --source real
 	$(BIN)/python benchmarks/blind_grades.py label data/real-train
 
-graded: data/release-train-4/graded.csv data/release-val/graded.csv data/real-train/graded.csv data/wild-4/labels.csv  ## the last part of `make release`
-	$(BIN)/mspt train runs/release-v7a.toml --resume
-	$(BIN)/mspt train runs/release-v7b.toml --resume
-	$(BIN)/python runs/average.py out/release-v7a/checkpoints/stage1-step002200 out/release-v7b/checkpoints/stage1-step001100 \
-		--data data/release-train-4 --out out/release-v7-mean
-	$(BIN)/mspt train runs/release-v7.toml --resume
-	$(BIN)/mspt export out/release-v7/checkpoints/stage2-step000180 out/release-v7/base.onnx --model-version 7 $(RELEASE_EXPORT)
-	$(BIN)/mspt train runs/release-v7-fast.toml --resume
-	$(BIN)/mspt export out/release-v7-fast/checkpoints/stage2-step000180 out/release-v7-fast/fast.onnx --model-version 6 $(RELEASE_EXPORT)
+own-faults: data/release-train-4/graded.csv data/release-val/graded.csv data/real-train/graded.csv data/wild-4/labels.csv  ## do labels help that count the photos' own faults? After `make release`
+	$(BIN)/mspt train runs/comparisons/own-faults-a.toml --resume
+	$(BIN)/mspt train runs/comparisons/own-faults-b.toml --resume
+	$(BIN)/python runs/average.py out/own-faults-a/checkpoints/stage1-step002200 out/own-faults-b/checkpoints/stage1-step001100 \
+		--data data/release-train-4 --out out/own-faults-mean
+	$(BIN)/mspt train runs/comparisons/own-faults-real.toml --resume
+	$(BIN)/mspt train runs/comparisons/own-faults-fast.toml --resume
+	for made in a/checkpoints/stage1-step002200 b/checkpoints/stage1-step001100 mean real/checkpoints/stage2-step000180 \
+		fast/checkpoints/stage2-step000180; do \
+		$(BIN)/mspt export out/own-faults-$$made out/own-faults-$${made%%/*}.onnx $(RELEASE_EXPORT) || exit 1; done
 
 # Labels of wild faces, by the models of release-v6
 data/wild-4/labels.csv: $(VENV)/dev.stamp
@@ -174,8 +174,8 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/release-v6/base.onnx),--model base-6=out/release-v6/base.onnx) \
-		$(if $(wildcard out/release-v6-fast/fast.onnx),--model fast-5=out/release-v6-fast/fast.onnx) \
+		$(if $(wildcard out/release-v4/base.onnx),--model base-5=out/release-v4/base.onnx) \
+		$(if $(wildcard out/release-v4-fast/fast.onnx),--model fast-4=out/release-v4-fast/fast.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-224=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 

@@ -1,6 +1,7 @@
 """Which of several models is the better one? The figures by which the embedded ones are chosen.
 
-    python benchmarks/compare_models.py data/release-val base new=out/release/base.onnx ...
+    python benchmarks/compare_models.py data/release-val base new=out/release/base.onnx ... \
+        [--labels graded.csv]
 
 In:   a set by `mspt synthesize` of `val` identities, and models: embedded ones by name, files as
       NAME=FILE.onnx.
@@ -98,10 +99,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("val", type=Path)
     parser.add_argument("models", nargs="+", metavar="base|fast|NAME=FILE.onnx")
+    parser.add_argument("--labels", default="manifest.csv", help="which list of the set to go by")
     options = parser.parse_args()
     named = (model.partition("=") for model in options.models)
     models = {name: file or name for name, _, file in named}
-    for line in compare(read_manifest(options.val / "manifest.csv"), models):
+    for line in compare(read_manifest(options.val / options.labels), models):
         print(line, flush=True)
 
 

@@ -7,10 +7,10 @@
 
 In:   the CSV of photos (columns set, split, usage, source_repo), a set by `mspt synthesize` and one
       by benchmarks/outside_set.py, both of `test` identities alone; benchmarks/grades/SET.csv, by
-      benchmarks/blind_grades.py: where all photos have grades, labels count their own faults, too,
-      figures by labels of damage alone stand beside, and scores are compared with the grades. A
-      model called base-5 or fast-4, as it was embedded once, has a column in the short tables; of
-      mspt-N and edgenext-N (`make peers`) the difference is taken.
+      benchmarks/blind_grades.py: where all photos have grades, scores are compared with them, and
+      with labels that count the photos' own faults. A model called base-5 or fast-4, as it was
+      embedded once, has a column in the short tables; of mspt-N and edgenext-N (`make peers`) the
+      difference is taken.
 Out:  the tables between the markers of docs/evidence.md, README.md and MODEL_CARD.md
       (benchmarks/evidence_tables.py), docs/evidence.png;
       out/evidence/wild.jpg, best and worst wild faces, for eyes only: other people's photos.
@@ -98,8 +98,7 @@ class Photo:
 class Sets:
     """All images that figures are taken on."""
 
-    entries: Mapping[str, Sequence[Entry]]  # of TEST and OUTSIDE
-    listed: Mapping[str, Sequence[Entry]]  # as the sets list them, labels of damage alone; and REAL
+    entries: Mapping[str, Sequence[Entry]]  # of TEST and OUTSIDE; and of REAL, without labels
     grades: Mapping[str, Grades]  # of those three whose photos were graded
     photos: Sequence[Photo]  # test identities only
     labelled: Path | None
@@ -108,17 +107,13 @@ class Sets:
     def read(cls, photos: Path, folders: Mapping[str, Path], labelled: Path | None) -> "Sets":
         """Read all lists, and the grades of the sets that have some."""
         real = read_test_photos(photos)
-        listed = {which: read_manifest(f / "manifest.csv") for which, f in folders.items()}
-        listed |= {REAL: [photo.entry for photo in real]}
+        entries = {which: read_manifest(f / "manifest.csv") for which, f in folders.items()}
+        entries |= {REAL: [photo.entry for photo in real]}
         grades = {}
         for which, folder in (folders | {REAL: Path("real-test")}).items():
-            if found := find_grades(folder, listed[which]):
+            if found := find_grades(folder, entries[which]):
                 grades[which] = found
-        entries = {
-            which: count_faults(listed[which], grades[which]) if which in grades else listed[which]
-            for which in folders
-        }
-        return cls(entries, listed, grades, real, labelled)
+        return cls(entries, grades, real, labelled)
 
 
 def read_test_photos(path: Path) -> list[Photo]:
@@ -385,9 +380,9 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     scores: dict[str, Score] = {name: scorer_of(model) for name, model in models.items()}
     scores[LAPLACIAN] = sharpness_of
     first = next(iter(models))
-    both, test = sets.entries, sets.entries[TEST]
+    both, test = {w: sets.entries[w] for w in (TEST, OUTSIDE)}, sets.entries[TEST]
     values: dict[str, dict[str, Vector]] = {}
-    for which, entries in sets.listed.items():
+    for which, entries in sets.entries.items():
         values[which] = {name: scores_of(score, entries) for name, score in scores.items()}
         print(f"{which}: {len(entries)} images scored by {', '.join(scores)}", flush=True)
     draw_scatter(
@@ -411,13 +406,13 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
         models=known,
         agreement={w: agreement_of(entries, values[w]) for w, entries in both.items()},
         leads={w: leads_of(entries, values[w], first) for w, entries in both.items()},
-        damage_only={
-            w: agreement_of(sets.listed[w], {n: values[w][n] for n in ours})
+        with_faults={
+            w: agreement_of(count_faults(both[w], sets.grades[w]), {n: values[w][n] for n in ours})
             for w in both
             if w in sets.grades
         },
         blind={
-            w: list(compare_graded(sets.listed[w], grades, shown[w]))
+            w: list(compare_graded(sets.entries[w], grades, shown[w]))
             for w, grades in sets.grades.items()
         },
         peers=compare_peers(test, values[TEST]),

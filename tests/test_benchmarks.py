@@ -127,7 +127,7 @@ def findings() -> evidence_tables.Findings:
     return evidence_tables.Findings(
         models=models,
         agreement={w: evidence.agreement_of(e, values) for w, e in both.items()},
-        damage_only={w: evidence.agreement_of(e, values) for w, e in both.items()},
+        with_faults={w: evidence.agreement_of(e, values) for w, e in both.items()},
         blind={which: [f"| {which} |", "|---|"] for which in ("test", "outside", "real")},
         leads={w: evidence.leads_of(e, values, "base") for w, e in both.items()},
         peers=evidence.compare_peers(entries, values),
@@ -139,7 +139,7 @@ def findings() -> evidence_tables.Findings:
     )
 
 
-def test_labels_count_faults_where_all_photos_were_graded(
+def test_grades_are_taken_where_all_photos_were_graded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blind_grades, "GRADES", tmp_path / "grades")
@@ -160,11 +160,11 @@ def test_labels_count_faults_where_all_photos_were_graded(
     )
     folders = {w: tmp_path / f"{n}-test" for w, n in (("test", "release"), ("outside", "outside"))}
     sets = evidence.Sets.read(photos, folders, None)
-    assert [e.mos for e in sets.entries["test"]] == [0.5, 0.3, 1.0, 0.6]
-    assert [e.mos for e in sets.listed["test"]] == [1.0, 0.6, 1.0, 0.6]
-    assert sets.entries["outside"] == sets.listed["outside"], "one photo has no grade"
-    assert sets.grades.keys() == {"test"}
-    assert [e.source for e in sets.listed["real"]] == ["wild"]
+    assert sets.grades.keys() == {"test"}, "one photo of outside has no grade"
+    assert [e.mos for e in sets.entries["test"]] == [1.0, 0.6, 1.0, 0.6]
+    counted = blind_grades.count_faults(sets.entries["test"], sets.grades["test"])
+    assert [e.mos for e in counted] == [0.5, 0.3, 1.0, 0.6]
+    assert [e.source for e in sets.entries["real"]] == ["wild"]
 
 
 def test_all_pages_have_a_place_for_every_table(
