@@ -24,24 +24,19 @@ Photos without labels, as people took them (runs/list_photos.py), can be graded 
 """
 
 import argparse
-import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from blind_pairs import read_csv, write_csv
+from evidence_tables import say
 from PIL import Image, ImageDraw
 
 import mspt
-from mspt.evaluation.evaluate import (
-    Estimate,
-    Indices,
-    estimate,
-    evaluate_scores,
-    score_entries,
-)
+from mspt.evaluation.evaluate import Indices, estimate, score_entries
 from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
 from mspt.evaluation.metrics import Vector, srcc
 from mspt.image.crop import crop_centre_square
@@ -87,8 +82,8 @@ def write_photos(photos: Sequence[Entry], out_dir: Path) -> None:
         sheet = _draw_sheet(photos[start : start + per_sheet], start + 1)
         sheet.save(out_dir / f"grades-{start // per_sheet + 1:02d}.png")
     names = [(number, photo.path.name) for number, photo in enumerate(photos, 1)]
-    _write_csv(out_dir / "key.csv", ("photo", "file"), names)
-    _write_csv(out_dir / "grades.csv", ("photo", "grade"), [(n, "") for n, _ in names])
+    write_csv(out_dir / "key.csv", ("photo", "file"), names)
+    write_csv(out_dir / "grades.csv", ("photo", "grade"), [(n, "") for n, _ in names])
 
 
 def _draw_sheet(photos: Sequence[Entry], first: int) -> Image.Image:
@@ -105,17 +100,6 @@ def _draw_sheet(photos: Sequence[Entry], first: int) -> Image.Image:
     return sheet
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def collect_grades(out_dir: Path, viewers: Sequence[Path], grades: Path) -> None:
     """Write the grades of several viewers beside each other, in the order of the files' names.
 
@@ -125,9 +109,9 @@ def collect_grades(out_dir: Path, viewers: Sequence[Path], grades: Path) -> None
     """
     if len({path.stem for path in viewers}) < len(viewers):
         raise SystemExit(f"{', '.join(map(str, viewers))}: name each file by its viewer")
-    given = {path.stem: {row["photo"]: row["grade"] for row in _read_csv(path)} for path in viewers}
+    given = {path.stem: {row["photo"]: row["grade"] for row in read_csv(path)} for path in viewers}
     rows = []
-    for photo in _read_csv(out_dir / "key.csv"):
+    for photo in read_csv(out_dir / "key.csv"):
         texts = [of.get(photo["photo"], "").strip() for of in given.values()]
         for path, text in zip(viewers, texts, strict=True):
             if not text.replace(".", "", 1).isdigit() or float(text) > 100:
@@ -135,12 +119,12 @@ def collect_grades(out_dir: Path, viewers: Sequence[Path], grades: Path) -> None
                     f"{path}: photo {photo['photo']} has grade {text!r}; write 0 to 100"
                 )
         rows.append((photo["file"], *texts))
-    _write_csv(grades, ("file", *given), sorted(rows))
+    write_csv(grades, ("file", *given), sorted(rows))
 
 
 def read_grades(path: Path) -> Grades:
     """Return what `collect_grades` wrote."""
-    rows = _read_csv(path)
+    rows = read_csv(path)
     return {v: {row["file"]: float(row[v]) for row in rows} for v in rows[0] if v != "file"}
 
 
@@ -216,7 +200,7 @@ class Graded:
     def agreement(self, first: str, second: str) -> str:
         """Return the SRCC of two values; "" if one of them is always the same."""
         a, b = self.values[first], self.values[second]
-        if np.ptp(a) == 0 or np.ptp(b) == 0:  # the labels of undamaged photos, for one
+        if np.ptp(a) == 0 or np.ptp(b) == 0:  # what is constant correlates with nothing
             return ""
         return say(estimate(lambda i: srcc(a[i], b[i]), [e.group for e in self.entries], 1000))
 
@@ -233,7 +217,7 @@ def compare_graded(
     if not any(math.isnan(e.mos) for e in shown):
         counted = count_faults(entries, grades)
         labels = {"label": entries, "label with the photo's faults": counted}
-        others = {name: np.array([e[i].mos for i in rows]) for name, e in labels.items()} | others
+        others = {name: mos_of(e)[rows] for name, e in labels.items()} | others
     means = {"mean grade": np.array([mean[e.path.name] for e in shown])}
     whole = Graded(shown, viewers | means | others)
     parts = whole.parts() if len(others) > len(scores) else {"all": whole} | whole.parts()
@@ -251,19 +235,17 @@ def compare_labels(
     entries: Sequence[Entry], grades: Grades, scores: Mapping[str, Vector]
 ) -> Iterator[str]:
     """Yield the table of how models agree with both sorts of labels."""
-    counted = count_faults(entries, grades)
+    both = (entries, count_faults(entries, grades))
     yield f"| SRCC with all {len(entries)} labels | as they are | with the photo's faults |"
     yield "|---|---|---|"
     for model, score in scores.items():
-        found = [
-            say(evaluate_scores(e, score, model=model).overall.srcc) for e in (entries, counted)
-        ]
+        found = [Graded(e, {"mos": mos_of(e), model: score}).agreement("mos", model) for e in both]
         yield f"| {model} | {' | '.join(found)} |"
 
 
-def say(found: Estimate) -> str:
-    """Return an estimate with its interval."""
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+def mos_of(entries: Sequence[Entry]) -> Vector:
+    """Return the labels, (N,)."""
+    return np.array([entry.mos for entry in entries])
 
 
 def main() -> None:

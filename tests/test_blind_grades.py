@@ -49,14 +49,14 @@ def grades(entries: list[Entry], tmp_path: Path) -> blind_grades.Grades:
     """Return what ann and bob say: 90 and more, but p1's photo has faults."""
     out = tmp_path / "out"
     blind_grades.write_photos(blind_grades.draw_photos(entries, seed=0), out)
-    numbers = {row["file"]: row["photo"] for row in blind_grades._read_csv(out / "key.csv")}
+    numbers = {row["file"]: row["photo"] for row in blind_grades.read_csv(out / "key.csv")}
     for viewer, best in (("ann", 90), ("bob", 100)):
         rows = [
             (numbers[e.path.name], (best - 50 * (e.identity == "p1")) * e.mos)
             for e in entries
             if e.path.name in numbers
         ]
-        blind_grades._write_csv(tmp_path / f"{viewer}.csv", ("photo", "grade"), rows)
+        blind_grades.write_csv(tmp_path / f"{viewer}.csv", ("photo", "grade"), rows)
     viewers = [tmp_path / "ann.csv", tmp_path / "bob.csv"]
     blind_grades.collect_grades(out, viewers, tmp_path / "grades" / "set.csv")
     return blind_grades.read_grades(tmp_path / "grades" / "set.csv")

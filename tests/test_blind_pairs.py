@@ -12,7 +12,7 @@ from PIL import Image
 
 from mspt.evaluation.manifest import Entry, write_manifest
 
-sys.path.insert(0, str(ROOT / "runs"))
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import blind_pairs
 

@@ -120,6 +120,29 @@ def test_a_video_that_ends_too_early_keeps_its_frames_and_gets_a_row(tmp_path: P
     assert "s of 4.0 s: cut short or damaged" in str(last.error)
 
 
+def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "long sound.mp4"
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=10)
+        pictures.width = pictures.height = 320
+        pictures.pix_fmt = "yuv420p"
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        face = av.VideoFrame.from_image(Image.open(ORIGINAL).convert("RGB"))
+        for _ in range(20):
+            container.mux(pictures.encode(face))
+        container.mux(pictures.encode())
+        for start in range(0, 64000, 1024):
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            silence.sample_rate, silence.pts = 16000, start
+            container.mux(sound.encode(silence))
+        container.mux(sound.encode())
+    with av.open(str(path)) as container:
+        assert container.duration > 3_500_000
+    assert [shot.error for shot in open_shots([str(path)], 0.5)] == [None] * 4
+
+
 def test_a_hole_in_a_video_gets_a_row() -> None:
     clock = _Clock(0.5)
     due = [clock.is_due(time, 0) for time in (10, 10.1, 10.5, 12.9, 13, 13.5)]

@@ -1,7 +1,7 @@
 """Do eyes that know neither labels nor scores find equal labels equal? Pairs to look at.
 
-    python runs/blind_pairs.py make data/release-val out/pairs
-    python runs/blind_pairs.py count out/pairs     # once out/pairs/answers.csv is filled in
+    python benchmarks/blind_pairs.py make data/release-val out/pairs
+    python benchmarks/blind_pairs.py count out/pairs     # once out/pairs/answers.csv is filled in
 
 `make`:  Both images of a pair have nearly the same mos and show the same person where possible.
          One is damaged by a kind whose label was made milder by eye, the other by no such kind;
@@ -114,7 +114,7 @@ def write_pairs(pairs: Sequence[Pair], out_dir: Path) -> None:
         sheet = _draw_sheet(pairs[start : start + PAIRS_PER_SHEET], start + 1)
         sheet.save(out_dir / f"pairs-{start // PAIRS_PER_SHEET + 1:02d}.png")
     numbered = list(enumerate(pairs, 1))
-    _write_csv(
+    write_csv(
         out_dir / "key.csv",
         ("pair", "group", "side", "mos", "partner", "partner_mos"),
         [
@@ -122,7 +122,7 @@ def write_pairs(pairs: Sequence[Pair], out_dir: Path) -> None:
             for n, p in numbered
         ],
     )
-    _write_csv(answers, ("pair", "worse"), [(n, "") for n, _ in numbered])
+    write_csv(answers, ("pair", "worse"), [(n, "") for n, _ in numbered])
 
 
 def _draw_sheet(pairs: Sequence[Pair], first: int) -> Image.Image:
@@ -140,19 +140,25 @@ def _draw_sheet(pairs: Sequence[Pair], first: int) -> Image.Image:
     return sheet
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a list for or from viewers, its folder too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *rows])
 
 
-def _read_csv(path: Path) -> dict[str, dict[str, str]]:
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of such a list."""
     with path.open(encoding="utf-8", newline="") as file:
-        return {row["pair"]: row for row in csv.DictReader(file)}
+        return list(csv.DictReader(file))
 
 
 def count_answers(out_dir: Path) -> dict[str, dict[str, int]]:
     """Return for each group how often the image in question looked worse, better, the same."""
-    key, answers = (_read_csv(out_dir / name) for name in ("key.csv", "answers.csv"))
+    key, answers = (
+        {row["pair"]: row for row in read_csv(out_dir / name)}
+        for name in ("key.csv", "answers.csv")
+    )
     counts: dict[str, dict[str, int]] = {}
     for number, answer in answers.items():
         worse = answer["worse"].strip().lower()
