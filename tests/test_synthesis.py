@@ -214,7 +214,9 @@ def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Pat
     assert [e.mos for e in entries if e.source == "pristine"] == [1.0, 1.0]
     assert {e.source for e in entries} == {"pristine", "single", *MIXED}
     assert all(0 <= e.mos < 1 for e in entries if e.degradation)
-    chains = [(e, r) for e, r in zip(entries, read_records(out), strict=True) if "chain" in r]
+    records = {out / record["path"]: record for record in read_records(out)}  # as they were made
+    assert records.keys() == {entry.path for entry in entries}
+    chains = [(e, r) for e in entries if "chain" in (r := records[e.path])]
     assert [entry.source for entry, _ in chains] == ["chained"] * 2
     for entry, record in chains:
         assert 2 <= len(record["chain"]) <= 3

@@ -233,7 +233,7 @@ def _difference(before: Record, now: Record) -> str:
 
 
 def read_records(out_dir: Path) -> list[Record]:
-    """Return the record of every image made in `out_dir` so far, distances included."""
+    """Return the record of every image made in `out_dir` so far, in the order they were done."""
     lines = list(_whole_lines(out_dir / "records.jsonl"))
     return [image for line in lines[1:] for image in line["images"]]
 
