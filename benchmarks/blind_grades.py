@@ -24,14 +24,14 @@ Photos without labels, as people took them (runs/list_photos.py), can be graded 
 """
 
 import argparse
+import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from blind_pairs import read_csv, write_csv
 from evidence_tables import say
 from PIL import Image, ImageDraw
 
@@ -46,6 +46,7 @@ from mspt.synthesis.synthesize import PRISTINE
 
 DAMAGED_MOS = (0.4, 0.95)  # of damaged versions: as good as undamaged photos may look
 FAULTLESS = 90.0  # grade of a photo whose faults only close inspection finds
+MASKING = 0.5  # power: beside damage, a photo's own faults count less (EXPERIMENTS.md)
 GRADES = Path(__file__).parent / "grades"
 COLUMNS, ROWS, THUMB_PX, CAPTION_PX = 3, 2, 512, 24
 UNDAMAGED, DAMAGED = "undamaged", "damaged"
@@ -79,25 +80,40 @@ def write_photos(photos: Sequence[Entry], out_dir: Path) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     per_sheet = COLUMNS * ROWS
     for start in range(0, len(photos), per_sheet):
-        sheet = _draw_sheet(photos[start : start + per_sheet], start + 1)
+        sheet = draw_sheet(photos[start : start + per_sheet], start + 1)
         sheet.save(out_dir / f"grades-{start // per_sheet + 1:02d}.png")
     names = [(number, photo.path.name) for number, photo in enumerate(photos, 1)]
     write_csv(out_dir / "key.csv", ("photo", "file"), names)
     write_csv(out_dir / "grades.csv", ("photo", "grade"), [(n, "") for n, _ in names])
 
 
-def _draw_sheet(photos: Sequence[Entry], first: int) -> Image.Image:
-    cell_height = THUMB_PX + CAPTION_PX
-    sheet = Image.new("RGB", (COLUMNS * THUMB_PX, ROWS * cell_height), "white")
+def draw_sheet(
+    photos: Sequence[Entry], first: int, columns: int = COLUMNS, px: int = THUMB_PX
+) -> Image.Image:
+    """Return photos side by side, numbered from `first` on."""
+    cell_height = px + CAPTION_PX
+    sheet = Image.new("RGB", (columns * px, -(-len(photos) // columns) * cell_height), "white")
     draw = ImageDraw.Draw(sheet)
     for index, photo in enumerate(photos):
-        row, column = divmod(index, COLUMNS)
-        left, top = column * THUMB_PX, row * cell_height
+        row, column = divmod(index, columns)
+        left, top = column * px, row * cell_height
         draw.text((left, top), f"photo {first + index}", fill="black", font_size=18)
-        square = crop_centre_square(read_rgb(photo.path))
-        thumb = Image.fromarray(resize_square(square, THUMB_PX))
+        thumb = Image.fromarray(resize_square(crop_centre_square(read_rgb(photo.path)), px))
         sheet.paste(thumb, (left, top + CAPTION_PX))
     return sheet
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a list for or from viewers, its folder too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of such a list."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def collect_grades(out_dir: Path, viewers: Sequence[Path], grades: Path) -> None:
@@ -109,17 +125,24 @@ def collect_grades(out_dir: Path, viewers: Sequence[Path], grades: Path) -> None
     """
     if len({path.stem for path in viewers}) < len(viewers):
         raise SystemExit(f"{', '.join(map(str, viewers))}: name each file by its viewer")
-    given = {path.stem: {row["photo"]: row["grade"] for row in read_csv(path)} for path in viewers}
-    rows = []
-    for photo in read_csv(out_dir / "key.csv"):
-        texts = [of.get(photo["photo"], "").strip() for of in given.values()]
-        for path, text in zip(viewers, texts, strict=True):
-            if not text.replace(".", "", 1).isdigit() or float(text) > 100:
-                raise SystemExit(
-                    f"{path}: photo {photo['photo']} has grade {text!r}; write 0 to 100"
-                )
-        rows.append((photo["file"], *texts))
+    key = read_csv(out_dir / "key.csv")
+    given = {path.stem: read_viewer(path, [row["photo"] for row in key]) for path in viewers}
+    rows = [(row["file"], *texts) for row, *texts in zip(key, *given.values(), strict=True)]
     write_csv(grades, ("file", *given), sorted(rows))
+
+
+def read_viewer(path: Path, photos: Sequence[str]) -> list[str]:
+    """Return what a viewer wrote of each photo.
+
+    Raises:
+        SystemExit: if it is no number from 0 to 100.
+    """
+    given = {row["photo"]: row["grade"].strip() for row in read_csv(path)}
+    for photo in photos:
+        text = given.get(photo, "")
+        if not text.replace(".", "", 1).isdigit() or float(text) > 100:
+            raise SystemExit(f"{path}: photo {photo} has grade {text!r}; write 0 to 100")
+    return [given[photo] for photo in photos]
 
 
 def read_grades(path: Path) -> Grades:
@@ -142,7 +165,15 @@ def mean_grades(grades: Grades) -> dict[str, float]:
 def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
     """Return all entries, each label multiplied by the quality of the photo undamaged.
 
-    A photo without mos, as people took it, gets its own quality for a label.
+    Raises:
+        SystemExit: if a photo was not graded.
+    """
+    quality = quality_of_photos(entries, grades)
+    return [replace(e, mos=round(e.mos * quality[photo_of(e)], 4)) for e in entries]
+
+
+def quality_of_photos(entries: Sequence[Entry], grades: Grades) -> dict[str, float]:
+    """Return by what each photo's labels are to be multiplied, 0..1.
 
     Raises:
         SystemExit: if a photo was not graded.
@@ -151,12 +182,7 @@ def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
     undamaged = {photo_of(e): e.path.name for e in entries if _is_undamaged(e)}
     if missing := [e.path for e in entries if undamaged.get(photo_of(e)) not in mean]:
         raise SystemExit(f"{missing[0]}: no grade of it undamaged; are these the set's grades?")
-    quality = {photo: min(1.0, mean[name] / FAULTLESS) for photo, name in undamaged.items()}
-    left = [1.0 if math.isnan(e.mos) else e.mos for e in entries]
-    return [
-        replace(e, mos=round(mos * quality[photo_of(e)], 4))
-        for e, mos in zip(entries, left, strict=True)
-    ]
+    return {p: min(1.0, mean[name] / FAULTLESS) ** MASKING for p, name in undamaged.items()}
 
 
 def find_grades(data: Path, entries: Sequence[Entry]) -> Grades | None:

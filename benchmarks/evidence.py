@@ -7,8 +7,9 @@
 
 In:   the CSV of photos (columns set, split, usage, source_repo), a set by `mspt synthesize` and one
       by benchmarks/outside_set.py, both of `test` identities alone; benchmarks/grades/SET.csv, by
-      benchmarks/blind_grades.py: where all photos have grades, scores are compared with them, and
-      with labels that count the photos' own faults. A model called base-5 or fast-4, as it was
+      benchmarks/blind_grades.py, and damaged.csv, by damage_grades.py: where all photos of a set
+      have grades, labels count the photos' own faults; scores and labels are compared with grades
+      of undamaged and of damaged images. A model called base-5 or fast-4, as it was
       embedded once, has a column in the short tables; of mspt-N and edgenext-N (`make peers`) the
       difference is taken.
 Out:  the tables between the markers of docs/evidence.md, README.md and MODEL_CARD.md
@@ -29,12 +30,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from blind_grades import (
-    Grades,
-    compare_graded,
-    count_faults,
-    find_grades,
-)
+from blind_grades import Grades, compare_graded, count_faults, find_grades
+from damage_grades import DAMAGED, LevelGrades, compare_damaged, read_damaged
 from evidence_tables import (
     LAPLACIAN,
     MIRRORED,
@@ -100,6 +97,7 @@ class Sets:
 
     entries: Mapping[str, Sequence[Entry]]  # of TEST and OUTSIDE; and of REAL, without labels
     grades: Mapping[str, Grades]  # of those three whose photos were graded
+    damaged: Mapping[str, LevelGrades]  # of TEST and OUTSIDE, where damaged images were graded
     photos: Sequence[Photo]  # test identities only
     labelled: Path | None
 
@@ -113,7 +111,13 @@ class Sets:
         for which, folder in (folders | {REAL: Path("real-test")}).items():
             if found := find_grades(folder, entries[which]):
                 grades[which] = found
-        return cls(entries, grades, real, labelled)
+        damaged = {which: read_damaged(DAMAGED, folder) for which, folder in folders.items()}
+        return cls(entries, grades, damaged, real, labelled)
+
+    def labelled_entries(self, which: str) -> Sequence[Entry]:
+        """Return all images of a set, the photos' own faults counted where they were graded."""
+        entries, grades = self.entries[which], self.grades.get(which)
+        return count_faults(entries, grades) if grades else entries
 
 
 def read_test_photos(path: Path) -> list[Photo]:
@@ -358,7 +362,7 @@ def draw_scatter(path: Path, name: str, sets: dict[str, tuple[Sequence[Entry], V
             part = [i for i, e in enumerate(entries) if e.source == source]
             axis.scatter([entries[i].mos for i in part], score[part], s=6, alpha=0.5, label=source)
         axis.plot([0, 1], [0, 1], color="0.4", linewidth=0.8)
-        axis.set(title=title, xlabel="label (fused metrics)", xlim=(0, 1.02), ylim=(0, 1))
+        axis.set(title=title, xlabel="label", xlim=(0, 1.02), ylim=(0, 1))
         axis.legend(fontsize=8)
     axes[0].set_ylabel(f"score of {name}")
     figure.tight_layout()
@@ -380,7 +384,8 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
     scores: dict[str, Score] = {name: scorer_of(model) for name, model in models.items()}
     scores[LAPLACIAN] = sharpness_of
     first = next(iter(models))
-    both, test = {w: sets.entries[w] for w in (TEST, OUTSIDE)}, sets.entries[TEST]
+    both = {which: sets.labelled_entries(which) for which in (TEST, OUTSIDE)}
+    test = both[TEST]
     values: dict[str, dict[str, Vector]] = {}
     for which, entries in sets.entries.items():
         values[which] = {name: scores_of(score, entries) for name, score in scores.items()}
@@ -406,14 +411,17 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
         models=known,
         agreement={w: agreement_of(entries, values[w]) for w, entries in both.items()},
         leads={w: leads_of(entries, values[w], first) for w, entries in both.items()},
-        with_faults={
-            w: agreement_of(count_faults(both[w], sets.grades[w]), {n: values[w][n] for n in ours})
-            for w in both
-            if w in sets.grades
+        damage_alone={
+            w: agreement_of(sets.entries[w], {n: values[w][n] for n in ours}) for w in both
         },
         blind={
             w: list(compare_graded(sets.entries[w], grades, shown[w]))
             for w, grades in sets.grades.items()
+        },
+        damaged={
+            w: list(compare_damaged(sets.entries[w], graded, shown[w], both[w]))
+            for w, graded in sets.damaged.items()
+            if graded
         },
         peers=compare_peers(test, values[TEST]),
         counts=(len(photos) - wild, wild),

@@ -198,8 +198,24 @@ def haze(image: Image.Image, strength: float, rng: Generator) -> Image.Image:
 
 FILTERS = ("gamma", "vignette", "tinted", "harsh_contrast")
 
-# Kinds whose label is corrected by eye as that of a kind of the synthesis is (labels.py).
-ALIKE = {"unsharp": "oversharpening", "haze": "haze"} | dict.fromkeys(FILTERS, "photo_filter")
+# By whose sight (labels.py) a label says what eyes see of the damage: that of the kind of the
+# synthesis which looks most like it.
+ALIKE = {
+    "box_blur": "gaussian_blur",
+    "median": "skin_smoothing",
+    "tv_smooth": "skin_smoothing",
+    "zoom_blur": "motion_blur",
+    "speckle": "shot_noise",
+    "salt_and_pepper": "gaussian_noise",
+    "progressive_jpeg": "jpeg",
+    "avif": "webp",
+    "fast_webp": "webp",
+    "h264_frame": "jpeg",
+    "pixelate": "low_resolution",
+    "posterized": "banding",
+    "unsharp": "oversharpening",
+    "haze": "haze",
+} | dict.fromkeys(FILTERS, "photo_filter")
 
 KINDS: tuple[Damage, ...] = (
     box_blur, median, tv_smooth, zoom_blur, speckle, salt_and_pepper, progressive_jpeg, avif,
@@ -234,7 +250,7 @@ def make_photo(photo: Photo, out_dir: Path) -> list[Entry]:
             image = KINDS[kind](image, strength, rng)
         distances = measure_distances(np.asarray(reference), np.asarray(image))
         names = [KINDS[kind].__name__ for kind in kinds]
-        mos = stored_calibration().mos(distances, *(ALIKE.get(name, "") for name in names))
+        mos = stored_calibration().mos(distances, *(ALIKE[name] for name in names))
         name = "+".join(names)
         entries.append(save(photo, out_dir, number, image, mos, name, round(strength, 3)))
     return entries

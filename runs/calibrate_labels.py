@@ -3,22 +3,20 @@
     python runs/calibrate_labels.py data/first-light-train
 
 Run again only when degradations or metrics change: the constants are part of the score's meaning.
+What eyes see of a loss (`sight`) stays as it is stored: benchmarks/damage_grades.py fits that anew.
 Afterwards run `mspt synthesize` again on each data set: it keeps the images and renews the labels.
 """
 
-import json
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mspt.evaluation.metrics import srcc
-from mspt.synthesis.labels import Calibration
+from mspt.synthesis.labels import Calibration, store_calibration, stored_calibration
 from mspt.synthesis.reference_metrics import DISTANCES
 from mspt.synthesis.synthesize import PRISTINE, kinds_of, read_records
-
-TARGET = Path(__file__).parents[1] / "src/mspt/synthesis/calibration.json"
 
 
 def main(pool_dir: Path) -> None:
@@ -26,14 +24,14 @@ def main(pool_dir: Path) -> None:
     records = [r for r in read_records(pool_dir) if r["source"] != PRISTINE]
     distances = [record["distances"] for record in records]
     pool = f"{len(records)} degraded training faces of {pool_dir.name}"
-    calibration = Calibration.fit(distances, pool)
+    calibration = replace(Calibration.fit(distances, pool), sight=stored_calibration().sight)
     mos = np.array([calibration.mos(r["distances"], *kinds_of(r)) for r in records])
     print(f"{pool}: mos mean {mos.mean():.3f}, sd {mos.std():.3f}")
     print("deciles:", np.percentile(mos, range(0, 101, 10)).round(2).tolist())
     for name in DISTANCES:
         values = np.array([d[name] for d in distances])
         print(f"SRCC of -{name:12} with the fused label: {srcc(-values, mos):.3f}")
-    TARGET.write_text(json.dumps(asdict(calibration), indent=2) + "\n", encoding="utf-8")
+    store_calibration(calibration)
 
 
 if __name__ == "__main__":

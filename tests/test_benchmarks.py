@@ -14,6 +14,7 @@ from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.scored import ScoredSet
 from mspt.image.crop import RGB
+from mspt.synthesis.labels import stored_calibration
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -127,8 +128,9 @@ def findings() -> evidence_tables.Findings:
     return evidence_tables.Findings(
         models=models,
         agreement={w: evidence.agreement_of(e, values) for w, e in both.items()},
-        with_faults={w: evidence.agreement_of(e, values) for w, e in both.items()},
+        damage_alone={w: evidence.agreement_of(e, values) for w, e in both.items()},
         blind={which: [f"| {which} |", "|---|"] for which in ("test", "outside", "real")},
+        damaged={which: [f"| damaged {which} | |"] for which in both},
         leads={w: evidence.leads_of(e, values, "base") for w, e in both.items()},
         peers=evidence.compare_peers(entries, values),
         counts=(10, 20),
@@ -143,6 +145,7 @@ def test_grades_are_taken_where_all_photos_were_graded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blind_grades, "GRADES", tmp_path / "grades")
+    monkeypatch.setattr(evidence, "DAMAGED", tmp_path / "grades/damaged.csv")
     for name in ("release-test", "outside-test"):
         entries = [
             Entry(path=tmp_path / name / f"p{p}_{n:02d}.png", mos=mos, identity=f"p{p}", source=s)
@@ -154,6 +157,9 @@ def test_grades_are_taken_where_all_photos_were_graded(
     (tmp_path / "grades").mkdir()
     (tmp_path / "grades/release-test.csv").write_text("file,ann\np0_00.png,45\np1_00.png,95\n")
     (tmp_path / "grades/outside-test.csv").write_text("file,ann\np0_00.png,45\n")
+    (tmp_path / "grades/damaged.csv").write_text(
+        "set,file,viewer,grade\nrelease-test,p0_01.png,v1,40\nrelease-test,p1_01.png,v1,60\n"
+    )
     photos = tmp_path / "faces.csv"
     photos.write_text(
         "file,set,split,usage,identity,source_repo\na.jpg,wild,test,permissive,x,y/z\n"
@@ -162,8 +168,14 @@ def test_grades_are_taken_where_all_photos_were_graded(
     sets = evidence.Sets.read(photos, folders, None)
     assert sets.grades.keys() == {"test"}, "one photo of outside has no grade"
     assert [e.mos for e in sets.entries["test"]] == [1.0, 0.6, 1.0, 0.6]
-    counted = blind_grades.count_faults(sets.entries["test"], sets.grades["test"])
-    assert [e.mos for e in counted] == [0.5, 0.3, 1.0, 0.6]
+    root = 0.5**0.5  # of the quality of p0's photo
+    counted = [e.mos for e in sets.labelled_entries("test")]
+    assert counted == pytest.approx([root, 0.6 * root, 1.0, 0.6], abs=1e-4)
+    assert [e.mos for e in sets.labelled_entries("outside")] == [1.0, 0.6, 1.0, 0.6]
+    assert {w: list(graded) for w, graded in sets.damaged.items()} == {
+        "test": ["p0_01.png", "p1_01.png"],
+        "outside": [],
+    }
     assert [e.source for e in sets.entries["real"]] == ["wild"]
 
 
@@ -256,7 +268,8 @@ def test_a_page_without_a_place_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_outside_damage_says_whether_training_has_its_like() -> None:
     kinds = {kind.__name__ for kind in outside_set.KINDS}
-    assert set(outside_set.ALIKE) <= kinds
+    assert set(outside_set.ALIKE) == kinds
+    assert set(outside_set.ALIKE.values()) <= set(stored_calibration().sight)
     assert [outside_set.source_of(d) for d in ("", "gamma", "haze+tinted", "haze+avif")] == [
         "pristine",
         "filters",

@@ -1,6 +1,7 @@
 """Evaluation: agreement over all, per part, and the order within faces."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,16 @@ def test_faces_with_several_originals_form_no_pairs() -> None:
     result = evaluate_scores(entries, score, model="m@1", resamples=20)
     assert result.severity_order.pairs == 11
     assert result.pristine_above_degraded.pairs == 33
+
+
+def test_an_original_may_have_faults_but_is_no_worse_than_its_versions() -> None:
+    faulty = [replace(e, mos=e.mos * 0.8) for e in ladder()]
+    score = np.array([entry.mos for entry in faulty])
+    order = evaluate_scores(faulty, score, model="m@1", resamples=20).pristine_above_degraded
+    assert (order.pairs, order.right.value) == (36, 1)
+    faulty[0] = replace(faulty[0], mos=0.1)  # whatever this is, its versions are better
+    order = evaluate_scores(faulty, score, model="m@1", resamples=20).pristine_above_degraded
+    assert order.pairs == 33
 
 
 def test_intervals_surround_the_value() -> None:

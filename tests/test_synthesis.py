@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from mspt.errors import ConfigError, DecodeError, ManifestError
 from mspt.evaluation.manifest import read_manifest
 from mspt.image.crop import RGB
 from mspt.image.preprocess import resize_rgb
-from mspt.synthesis import filters, synthesize
+from mspt.synthesis import filters, labels, synthesize
 from mspt.synthesis.degradations import SINGLE
-from mspt.synthesis.labels import Calibration, stored_calibration
+from mspt.synthesis.labels import Calibration, Sight, stored_calibration
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances
 from mspt.synthesis.synthesize import SynthesisPlan, draw_jobs, read_photos, read_records
@@ -79,23 +80,45 @@ def test_the_calibration_recovers_its_pool() -> None:
     assert (np.diff(mos[order]) <= 0).all()
     assert mos.min() == 0
     assert calibration.mos(dict.fromkeys(DISTANCES, 0.0), "jpeg") == 1
-    assert calibration.mos(pool[0], "oversharpening") > calibration.mos(pool[0], "jpeg")
+    losses = np.array([calibration.loss(d) for d in pool])
+    assert losses == pytest.approx(1 - mos, abs=1e-4), "without grades eyes see what metrics find"
 
 
-def test_damage_of_several_kinds_is_forgiven_by_the_mean_of_theirs() -> None:
-    distances = dict.fromkeys(DISTANCES, 0.1)
-    haze, jpeg, both = (
-        1 - stored_calibration().mos(distances, *kinds)
-        for kinds in (["haze"], ["jpeg"], ["haze", "jpeg"])
-    )
-    assert haze < both < jpeg
-    assert both == pytest.approx((haze + jpeg) / 2, abs=1e-4)
+def test_eyes_see_less_or_more_than_the_metrics_find(face: RGB) -> None:
+    distances = measure_distances(face, SINGLE["haze"](face, 0.8, default_rng(0)))
+    sight = {"haze": Sight(0.5, 2.0), "jpeg": Sight(1.0, 0.5)}
+    calibration = replace(stored_calibration(), sight=sight)
+    loss = calibration.loss(distances)
+    seen = {
+        kinds: 1 - calibration.mos(distances, *kinds)
+        for kinds in (("haze",), ("jpeg",), ("haze", "jpeg"), ("unheard of",))
+    }
+    assert 0.1 < loss < 1
+    assert seen["haze",] == pytest.approx(0.5 * loss**2, abs=1e-4)
+    assert seen["jpeg",] == pytest.approx(loss**0.5, abs=1e-4)
+    assert seen["haze", "jpeg"] == pytest.approx(0.5**0.5 * loss, abs=1e-4), "in a row: the mean"
+    assert seen["unheard of",] == seen["haze", "jpeg"], "no grades: as all kinds together"
+    assert Sight(1.1, 1.0).seen(1.0) == 1, "no mos below 0"
 
 
 def test_the_stored_calibration_is_complete() -> None:
     stored = stored_calibration()
     assert set(stored.mu) == set(stored.sigma) == set(DISTANCES)
     assert 0 < stored.fused_low < stored.fused_reference < 1
+    assert set(stored.sight) == set(SINGLE | MIXED) - {"chained"}, "chains go by their kinds"
+
+
+def test_constants_are_read_as_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "_STORED", tmp_path / "calibration.json")
+    before = stored_calibration()
+    changed = replace(before, sight={"haze": Sight(0.5, 2.0)})
+    try:
+        assert labels.store_calibration(changed) == tmp_path / "calibration.json"
+        assert stored_calibration() == changed != before
+    finally:
+        stored_calibration.cache_clear()
 
 
 @pytest.mark.parametrize(

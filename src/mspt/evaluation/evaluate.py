@@ -192,13 +192,16 @@ def _order(
 
 
 def _pristine_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:
-    """Pair each undamaged image (mos 1, no degradation) with the damaged ones of its identity."""
+    """Pair each undamaged image with the damaged ones of its identity, none of a better mos."""
     for identity, members in _indices_by(entries, lambda entry: entry.identity).items():
         if not identity:
             continue
-        pristine = [i for i in members if not entries[i].degradation and entries[i].mos == 1]
-        if len(pristine) == 1:  # with several photos of a face, whose version is it?
-            yield from ((pristine[0], i) for i in members if entries[i].degradation)
+        damaged = [i for i in members if entries[i].degradation]
+        pristine = [i for i in members if not entries[i].degradation]
+        if len(pristine) != 1:  # with several photos of a face, whose version is it?
+            continue
+        if all(entries[pristine[0]].mos >= entries[i].mos for i in damaged):
+            yield from ((pristine[0], i) for i in damaged)
 
 
 def _severity_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:

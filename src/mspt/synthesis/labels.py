@@ -3,18 +3,21 @@
 Each distance is put on a log scale, standardised by constants of a fixed pool of degraded faces,
 squashed by a logistic and averaged (rank aggregation in the spirit of BLISS, CVPR 2014); a line
 maps the result so that the pristine reference itself is exactly 1 and the pool's 0.2 percentile 0.
+Metrics punish haze, a colour filter or even light more than eyes do, blocks and blur less: what
+they call a loss becomes what eyes see of it by two constants per kind of damage (`Sight`).
 
-The constants are part of the score's meaning: computed once by runs/calibrate_labels.py, stored
-in calibration.json, never per run.
+The constants are part of the score's meaning: computed once by runs/calibrate_labels.py from a
+pool and by benchmarks/damage_grades.py from blind grades, stored in calibration.json, never per
+run.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib import resources
-from statistics import fmean
-from typing import Self
+from pathlib import Path
+from statistics import geometric_mean
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,18 +39,26 @@ EPSILON = {
 _SLOPE = 1.3  # of the logistic, per standard deviation
 _LOW_PERCENTILE = 0.2  # of the pool: what mos 0 stands for
 
-# Corrections by eye (runs/validate_labels.py): full-reference metrics punish crispness, even light
-# and haze on a whole photo, and what is lost at its edge, more than people would. The loss that
-# they see is multiplied by these; where several kinds come in a row, by the mean of theirs.
-LENIENCY = {
-    "oversharpening": 0.65,
-    "haze": 0.75,
-    "mixed_light": 0.5,
-    "damaged_jpeg": 0.75,
-    "photo_filter": 0.75,
-}
+_STORED = Path(__file__).with_name("calibration.json")
 
 Matrix = npt.NDArray[np.float64]
+
+
+class Sight(NamedTuple):
+    """How much eyes see of a loss that the metrics find: factor x loss ** power."""
+
+    factor: float
+    power: float
+
+    def seen(self, loss: float) -> float:
+        """Return what is lost to the eye, 0..1."""
+        return min(1.0, self.factor * loss**self.power)
+
+    @classmethod
+    def mean(cls, sights: Iterable["Sight"]) -> "Sight":
+        """Return the geometric mean: of damage by several kinds in a row."""
+        factors, powers = zip(*sights, strict=True)
+        return cls(geometric_mean(factors), geometric_mean(powers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +70,7 @@ class Calibration:
     fused_low: float  # fused value that becomes mos 0
     fused_reference: float  # fused value of reference against itself: becomes mos 1
     pool: str  # what the pool was
+    sight: Mapping[str, Sight] = field(default_factory=dict)  # by the kind of damage
 
     @classmethod
     def fit(cls, distances: Sequence[Mapping[str, float]], pool: str) -> Self:
@@ -86,13 +98,24 @@ class Calibration:
         fused: Matrix = np.mean(1 / (1 + np.exp(_SLOPE * z)), axis=1)
         return fused
 
-    def mos(self, distances: Mapping[str, float], *kinds: str) -> float:
-        """Return `mos` in 0..1, four decimals, of an image degraded by one kind or several."""
+    def loss(self, distances: Mapping[str, float]) -> float:
+        """Return what the metrics find lost, 0..1."""
         fused = float(self.fuse([distances])[0])
-        mos = (fused - self.fused_low) / (self.fused_reference - self.fused_low)
-        mos = min(1.0, max(0.0, mos))
-        leniency = fmean(LENIENCY.get(kind, 1.0) for kind in kinds)
-        return round(1 - leniency * (1 - mos), 4)
+        loss = (self.fused_reference - fused) / (self.fused_reference - self.fused_low)
+        return min(1.0, max(0.0, loss))
+
+    def mos(self, distances: Mapping[str, float], *kinds: str) -> float:
+        """Return `mos` in 0..1, four decimals, of an image degraded by one kind or several.
+
+        A kind without grades is seen as the mean of all kinds is.
+        """
+        return round(1 - self._sight(kinds).seen(self.loss(distances)), 4)
+
+    def _sight(self, kinds: Sequence[str]) -> Sight:
+        if not self.sight:
+            return Sight(1.0, 1.0)
+        unknown = Sight.mean(self.sight.values())
+        return Sight.mean(self.sight.get(kind, unknown) for kind in kinds)
 
 
 def _log_distances(distances: Sequence[Mapping[str, float]]) -> Matrix:
@@ -105,5 +128,13 @@ def _log_distances(distances: Sequence[Mapping[str, float]]) -> Matrix:
 @cache
 def stored_calibration() -> Calibration:
     """Read the constants that ship with the package."""
-    text = resources.files("mspt.synthesis").joinpath("calibration.json").read_text("utf-8")
-    return Calibration(**json.loads(text))
+    stored = json.loads(_STORED.read_text("utf-8"))
+    sight = {kind: Sight(*pair) for kind, pair in stored.pop("sight").items()}
+    return Calibration(**stored, sight=sight)
+
+
+def store_calibration(calibration: Calibration) -> Path:
+    """Write constants into the package, for the scripts that compute them; return where."""
+    _STORED.write_text(json.dumps(asdict(calibration), indent=2) + "\n", "utf-8")
+    stored_calibration.cache_clear()
+    return _STORED

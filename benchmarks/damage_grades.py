@@ -1,0 +1,287 @@
+"""How bad does damage look? Damaged images, graded by blind eyes, set what the labels say of it.
+
+    python benchmarks/damage_grades.py make out/deal data/release-train-4 --images 1280 --viewers 8
+    python benchmarks/damage_grades.py collect out/deal
+    python benchmarks/damage_grades.py fit data/release-train-4
+    python benchmarks/damage_grades.py label data/release-train-4 [--real data/real-train]
+    python benchmarks/damage_grades.py count data/release-val ... [--model base ...]
+
+`make`:    Deals damaged images of the sets, drawn at random, to viewers: OUT/v1/s001.png and on,
+           two on a sheet at 640 px, numbered; OUT/key-v1.csv, which nobody who grades should open,
+           says what they are. Each viewer writes OUT/grades-v1.csv (`photo,grade`), from 0 to 100
+           as for blind_grades.py.
+`collect`: Adds them to benchmarks/grades/damaged.csv: `set,file,viewer,grade`.
+`fit`:     How much eyes see of each kind of damage (`Sight` of src/mspt/synthesis/labels.py), by
+           least squares on a set's grades; written into calibration.json. Then run
+           `mspt synthesize` again on each set: it keeps the images and renews the labels.
+`label`:   Writes DATA/blended.csv: labels that count the photos' own faults, as blind_grades.py
+           makes them, and where an image was graded the mean of that and its grade; and for photos
+           as people took them REAL/blended.csv: what their grades alone say.
+`count`:   SRCC of the grades with labels, models, and among viewers where an image was dealt twice.
+
+Viewers use the scale each in their own way; all have been dealt images by chance, so their grades
+are brought to the same mean and standard deviation before anything else.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from blind_grades import (
+    GRADES,
+    Graded,
+    count_faults,
+    draw_sheet,
+    grades_file,
+    mean_grades,
+    mos_of,
+    quality_of_photos,
+    read_csv,
+    read_grades,
+    read_viewer,
+    write_csv,
+)
+from scipy.optimize import minimize
+
+import mspt
+from mspt.evaluation.evaluate import score_entries
+from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
+from mspt.evaluation.metrics import Vector
+from mspt.synthesis.labels import Sight, store_calibration, stored_calibration
+from mspt.synthesis.synthesize import PRISTINE, kinds_of, read_records
+
+DAMAGED = GRADES / "damaged.csv"
+SHEET_PX, SHEET_COLUMNS = 640, 2
+LEVEL_MEAN, LEVEL_SD = 59.46, 20.83  # of the first deal, 1,280 training images
+# Which label has the standing among labels that a grade has among grades: read off the quantiles
+# of both in the first deal, so that labels by grades keep the meaning that scores had.
+LABEL_OF_GRADE = (
+    (0, 0.02), (10, 0.07), (25, 0.13), (40, 0.26), (55, 0.47), (70, 0.69), (80, 0.84), (90, 0.96),
+    (100, 1.0),
+)  # fmt: skip
+PRIOR = 0.15  # how strongly kinds with few grades are drawn to the others
+
+LevelGrades = Mapping[str, Sequence[float]]  # levelled grades of an image, by the file's name
+
+
+def deal(entries: Sequence[Entry], images: int, viewers: int, seed: int, out_dir: Path) -> None:
+    """Write sheets of damaged images, drawn at random, and their keys, for so many viewers."""
+    damaged = [e for e in entries if e.source != PRISTINE]
+    drawn = np.random.default_rng(seed).permutation(len(damaged))[:images]
+    each = -(-len(drawn) // viewers)
+    for number in range(viewers):
+        hand = [damaged[i] for i in drawn[number * each : (number + 1) * each]]
+        name = f"v{number + 1}"
+        key = [(i, e.path.parents[1].name, e.path.name) for i, e in enumerate(hand, 1)]
+        if (out_dir / f"key-{name}.csv").exists():
+            raise SystemExit(f"{out_dir}: holds a deal already; name another folder")
+        write_csv(out_dir / f"key-{name}.csv", ("photo", "set", "file"), key)
+        (out_dir / name).mkdir(parents=True)
+        for start in range(0, len(hand), SHEET_COLUMNS):
+            sheet = draw_sheet(
+                hand[start : start + SHEET_COLUMNS], start + 1, SHEET_COLUMNS, SHEET_PX
+            )
+            sheet.save(out_dir / name / f"s{start // SHEET_COLUMNS + 1:03d}.png", compress_level=1)
+
+
+def collect(out_dir: Path, grades: Path) -> int:
+    """Add what all viewers of a deal wrote to the list of grades; return how many there are.
+
+    Raises:
+        SystemExit: if a viewer left an image out, or wrote something else than 0 to 100.
+    """
+    rows = [tuple(row.values()) for row in read_csv(grades)] if grades.exists() else []
+    for key in sorted(out_dir.glob("key-*.csv")):
+        name = key.stem.removeprefix("key-")
+        hand = read_csv(key)
+        given = read_viewer(out_dir / f"grades-{name}.csv", [row["photo"] for row in hand])
+        viewer = f"{out_dir.name}-{name}"
+        rows += [
+            (row["set"], row["file"], viewer, grade) for row, grade in zip(hand, given, strict=True)
+        ]
+    write_csv(grades, ("set", "file", "viewer", "grade"), rows)
+    return len(rows)
+
+
+def level(rows: Sequence[Mapping[str, str]]) -> list[float]:
+    """Return grades as if all viewers used the scale alike."""
+    given = np.array([float(row["grade"]) for row in rows])
+    viewer = np.array([row["viewer"] for row in rows])
+    levelled = given.copy()
+    for name in set(viewer):
+        own = given[viewer == name]
+        levelled[viewer == name] = (own - own.mean()) / own.std() * LEVEL_SD + LEVEL_MEAN
+    return levelled.tolist()
+
+
+def read_damaged(grades: Path, data: Path) -> LevelGrades:
+    """Return the levelled grades of each image of a set that has some, by the file's name."""
+    rows = read_csv(grades)
+    found: dict[str, list[float]] = {}
+    for row, grade in zip(rows, level(rows), strict=True):
+        if row["set"] == data.resolve().name:
+            found.setdefault(row["file"], []).append(grade)
+    return found
+
+
+def label_of_grade(grade: float) -> float:
+    """Return the label that stands where the grade does."""
+    return float(np.interp(grade, *zip(*LABEL_OF_GRADE, strict=True)))
+
+
+def fit_sight(
+    losses: Vector, kinds: Sequence[Sequence[str]], own: Vector, labels: Vector
+) -> dict[str, Sight]:
+    """Return for each kind what is seen of a loss, so that own x (1 - seen) comes near the labels.
+
+    Kinds of a chain weigh alike. By least squares on factors and powers (logarithms), each drawn
+    to the mean of all kinds.
+    """
+    names = sorted({kind for row in kinds for kind in row})
+    share = np.zeros((len(kinds), len(names)))
+    for row, of in zip(share, kinds, strict=True):
+        for kind in of:
+            row[names.index(kind)] += 1 / len(of)
+    losses = np.clip(losses, 1e-3, 1)
+
+    def cost(values: Vector) -> float:
+        factor, power = np.split(values, 2)
+        seen = np.exp(share @ factor) * losses ** np.exp(share @ power)
+        spread = np.sum((factor - factor.mean()) ** 2) + np.sum((power - power.mean()) ** 2)
+        return float(np.sum((own * (1 - seen) - labels) ** 2) + PRIOR * spread)
+
+    found = minimize(cost, np.zeros(2 * len(names)), method="L-BFGS-B", options={"maxiter": 500})
+    factor, power = np.split(np.exp(found.x), 2)
+    return {
+        name: Sight(round(float(f), 2), round(float(p), 2))
+        for name, f, p in zip(names, factor, power, strict=True)
+    }
+
+
+def fit(data: Path, grades: Path) -> dict[str, Sight]:
+    """Return what eyes see of each kind of damage, by a set's grades."""
+    graded = read_damaged(grades, data)
+    quality = quality_of_photos(
+        read_manifest(data / "manifest.csv"), read_grades(grades_file(data))
+    )
+    calibration = stored_calibration()
+    shown = [r for r in read_records(data) if Path(r["path"]).name in graded]
+    names = [Path(record["path"]).name for record in shown]
+    return fit_sight(
+        np.array([calibration.loss(record["distances"]) for record in shown]),
+        [kinds_of(record) for record in shown],
+        np.array([quality[name.rpartition("_")[0]] for name in names]),
+        np.array([label_of_grade(graded[name][0]) for name in names]),
+    )
+
+
+def blend(entries: Sequence[Entry], graded: LevelGrades) -> list[Entry]:
+    """Return all entries, labels of graded images being the mean of label and grade."""
+
+    def mos(entry: Entry) -> float:
+        if not (grades := graded.get(entry.path.name)):
+            return entry.mos
+        return round((entry.mos + label_of_grade(float(np.mean(grades)))) / 2, 4)
+
+    return [replace(entry, mos=mos(entry)) for entry in entries]
+
+
+def label_real(entries: Sequence[Entry], grades: Path) -> list[Entry]:
+    """Return photos as people took them, labelled by their grades."""
+    mean = mean_grades(read_grades(grades))
+    return [replace(e, mos=round(label_of_grade(mean[e.path.name]), 4)) for e in entries]
+
+
+def compare_damaged(
+    entries: Sequence[Entry],
+    graded: LevelGrades,
+    scores: Mapping[str, Vector],
+    counted: Sequence[Entry],
+) -> Iterator[str]:
+    """Yield SRCC of the grades with labels and with scores of all entries.
+
+    `counted` are the entries with labels that count the photos' own faults.
+    """
+    rows = [i for i, e in enumerate(entries) if e.path.name in graded]
+    values = {"grade": np.array([np.mean(graded[entries[i].path.name]) for i in rows])}
+    values["label of damage alone"] = mos_of(entries)[rows]
+    values["label with the photo's faults"] = mos_of(counted)[rows]
+    values |= {name: score[rows] for name, score in scores.items()}
+    whole = Graded([entries[i] for i in rows], values)
+    yield f"| {len(rows)} damaged images: SRCC of the grade with | |"
+    yield "|---|---|"
+    for name in list(values)[1:]:
+        yield f"| {name} | {whole.agreement('grade', name)} |"
+    if twice := [i for i in range(len(rows)) if len(graded[entries[rows[i]].path.name]) > 1]:
+        pairs = np.array([graded[entries[rows[i]].path.name][:2] for i in twice])
+        both = Graded([entries[rows[i]] for i in twice], {"a": pairs[:, 0], "b": pairs[:, 1]})
+        yield f"| another viewer's grade ({len(twice)} images) | {both.agreement('a', 'b')} |"
+
+
+def read_counted(data: Path, entries: Sequence[Entry]) -> list[Entry]:
+    """Return a set's entries, the photos' own faults counted."""
+    return count_faults(entries, read_grades(grades_file(data)))
+
+
+def main() -> None:
+    """Make, collect, fit, label or count."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    make, gather = commands.add_parser("make"), commands.add_parser("collect")
+    fitting, label, count = (commands.add_parser(name) for name in ("fit", "label", "count"))
+    for command in (make, gather):
+        command.add_argument("out", type=Path)
+    for command in (make, count):
+        command.add_argument("data", type=Path, nargs="+")
+    for command in (fitting, label):
+        command.add_argument("data", type=Path)
+    make.add_argument("--images", type=int, required=True)
+    make.add_argument("--viewers", type=int, required=True)
+    make.add_argument("--seed", type=int, default=0)
+    label.add_argument("--real", type=Path, metavar="SET", help="of runs/list_photos.py")
+    count.add_argument("--model", action="append", help="default: base and fast")
+    options = parser.parse_args()
+    if options.command == "make":
+        entries = [e for data in options.data for e in read_manifest(data / "manifest.csv")]
+        deal(entries, options.images, options.viewers, options.seed, options.out)
+    elif options.command == "collect":
+        print(f"{collect(options.out, DAMAGED)} grades: {DAMAGED}")
+    elif options.command == "fit":
+        write_sight(fit(options.data, DAMAGED))
+    elif options.command == "label":
+        write_labels(options.data, options.real)
+    else:
+        print_counts(options.data, options.model or ["base", "fast"])
+
+
+def write_sight(sight: Mapping[str, Sight]) -> None:
+    """Put the constants into the package, and print them, the most forgiving first."""
+    store_calibration(replace(stored_calibration(), sight=dict(sight)))
+    for kind, (factor, power) in sorted(sight.items(), key=lambda item: item[1]):
+        print(f"{kind:18} {factor:.2f} x loss ** {power:.2f}")
+
+
+def write_labels(data: Path, real: Path | None) -> None:
+    """Write blended.csv of a set, and of the photos as people took them."""
+    counted = read_counted(data, read_manifest(data / "manifest.csv"))
+    write_manifest(data / "blended.csv", blend(counted, read_damaged(DAMAGED, data)))
+    if real:
+        photos = read_manifest(real / "manifest.csv", labels="optional")
+        write_manifest(real / "blended.csv", label_real(photos, grades_file(real)))
+
+
+def print_counts(sets: Sequence[Path], models: Sequence[str]) -> None:
+    """Print the tables of several sets."""
+    for data in sets:
+        entries = read_manifest(data / "manifest.csv")
+        scores = {m: score_entries(entries, mspt.load(m)) for m in models}
+        print(f"\n{data.name}\n")
+        graded = read_damaged(DAMAGED, data)
+        for line in compare_damaged(entries, graded, scores, read_counted(data, entries)):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Grades of damaged images: how they are dealt, read and levelled, and what labels learn."""
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from mspt.evaluation.manifest import Entry
+from mspt.synthesis.labels import Sight
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import blind_grades
+import damage_grades
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> list[Entry]:
+    """Return ten people: an undamaged photo and two damaged versions each."""
+    made = []
+    (tmp_path / "set/images").mkdir(parents=True)
+    for person in range(10):
+        for number, mos in enumerate((1.0, 0.8, 0.3)):
+            path = tmp_path / f"set/images/p{person}_{number:02d}.png"
+            Image.new("RGB", (40, 40), (20 * person, round(200 * mos), 90)).save(path)
+            source = "single" if number else "pristine"
+            made.append(Entry(path=path, mos=mos, identity=f"p{person}", source=source))
+    return made
+
+
+@pytest.fixture
+def deal(entries: list[Entry], tmp_path: Path) -> Path:
+    """Return a deal of all damaged images to two viewers, who grade by the label."""
+    out = tmp_path / "one"
+    damage_grades.deal(entries, 99, 2, seed=0, out_dir=out)
+    mos = {e.path.name: e.mos for e in entries}
+    for viewer, scale in (("v1", 90), ("v2", 50)):
+        key = blind_grades.read_csv(out / f"key-{viewer}.csv")
+        rows = [(row["photo"], f"{scale * mos[row['file']]:g}") for row in key]
+        blind_grades.write_csv(out / f"grades-{viewer}.csv", ("photo", "grade"), rows)
+    return out
+
+
+def test_every_damaged_image_is_dealt_once_and_numbered(deal: Path, entries: list[Entry]) -> None:
+    keys = [blind_grades.read_csv(deal / f"key-{viewer}.csv") for viewer in ("v1", "v2")]
+    dealt = [row["file"] for key in keys for row in key]
+    assert sorted(dealt) == [e.path.name for e in entries if e.source == "single"]
+    assert [len(key) for key in keys] == [10, 10]
+    assert {row["set"] for key in keys for row in key} == {"set"}
+    assert len(list((deal / "v1").glob("s*.png"))) == 5
+    with Image.open(deal / "v1/s001.png") as sheet:
+        assert sheet.size == (1280, 640 + blind_grades.CAPTION_PX)
+    with pytest.raises(SystemExit, match="holds a deal already"):
+        damage_grades.deal(entries, 4, 2, seed=1, out_dir=deal)
+
+
+def test_a_viewer_who_is_stricter_comes_out_level(deal: Path, tmp_path: Path) -> None:
+    grades = tmp_path / "damaged.csv"
+    assert damage_grades.collect(deal, grades) == 20
+    level = damage_grades.level(blind_grades.read_csv(grades))
+    assert np.mean(level) == pytest.approx(damage_grades.LEVEL_MEAN)
+    assert np.std(level) == pytest.approx(damage_grades.LEVEL_SD)
+    assert damage_grades.collect(deal, grades) == 40, "a second deal is added to the first"
+    found = damage_grades.read_damaged(grades, tmp_path / "set")
+    assert len(found) == 20
+    assert all(len(of_image) == 2 for of_image in found.values())
+    assert damage_grades.read_damaged(grades, tmp_path / "other") == {}
+
+
+def test_a_viewer_who_left_an_image_out_is_named(deal: Path, tmp_path: Path) -> None:
+    (deal / "grades-v2.csv").write_text("photo,grade\n1,50\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"grades-v2\.csv: photo 2 has grade ''; write 0 to 100"):
+        damage_grades.collect(deal, tmp_path / "damaged.csv")
+    assert not (tmp_path / "damaged.csv").exists()
+
+
+def test_the_sight_that_made_the_labels_is_found() -> None:
+    rng = np.random.default_rng(0)
+    true = {"haze": Sight(0.5, 1.3), "jpeg": Sight(0.9, 0.8), "blur": Sight(1.0, 0.6)}
+    kinds = [[k] for k in true for _ in range(200)] + [["haze", "jpeg"]] * 100
+    losses, own = rng.uniform(0.05, 0.95, len(kinds)), rng.uniform(0.8, 1, len(kinds))
+    seen = [
+        Sight.mean(true[k] for k in of).seen(loss) for of, loss in zip(kinds, losses, strict=True)
+    ]
+    found = damage_grades.fit_sight(losses, kinds, own, own * (1 - np.array(seen)))
+    assert found.keys() == true.keys()
+    for kind, sight in true.items():
+        assert found[kind] == pytest.approx(sight, abs=0.06)
+
+
+def test_grades_become_labels_and_graded_images_get_the_mean(entries: list[Entry]) -> None:
+    marks = [damage_grades.label_of_grade(g) for g in range(101)]
+    assert marks == sorted(marks)
+    assert 0 <= marks[0] < 0.05
+    assert marks[100] == 1
+    blended = damage_grades.blend(entries, {entries[1].path.name: [50.0, 60.0]})
+    assert blended[1].mos == pytest.approx((0.8 + damage_grades.label_of_grade(55)) / 2)
+    assert [e for i, e in enumerate(blended) if i != 1] == entries[:1] + entries[2:]
+
+
+def test_photos_as_people_took_them_are_labelled_by_grades_alone(
+    entries: list[Entry], tmp_path: Path
+) -> None:
+    names = [e.path.name for e in entries]
+    (tmp_path / "real.csv").write_text("file,ann,bob\n" + "".join(f"{n},60,80\n" for n in names))
+    real = [replace(e, mos=math.nan) for e in entries]
+    labelled = damage_grades.label_real(real, tmp_path / "real.csv")
+    assert {e.mos for e in labelled} == {damage_grades.label_of_grade(70)}
+
+
+def test_grades_are_compared_with_labels_scores_and_each_other(entries: list[Entry]) -> None:
+    damaged = [e for e in entries if e.source == "single"]
+    graded = {e.path.name: [100 * e.mos, 90 * e.mos] for e in damaged[:12]}
+    counted = [replace(e, mos=1 - e.mos) for e in entries]
+    scores = {"base": np.array([e.mos for e in entries])}
+    lines = list(damage_grades.compare_damaged(entries, graded, scores, counted))
+    assert lines[0] == "| 12 damaged images: SRCC of the grade with | |"
+    cells = dict(line.strip("| ").split(" | ", 1) for line in lines[2:])
+    assert cells["label of damage alone"].startswith("1.000")
+    assert cells["label with the photo's faults"].startswith("-1.000")
+    assert cells["base"].startswith("1.000")
+    assert cells["another viewer's grade (12 images)"].startswith("1.000")
