@@ -81,6 +81,7 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(MAKE) steadier
 	$(MAKE) evener
 	$(MAKE) longer
+	$(MAKE) seen
 
 steadier: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## the third part of `make release`
 	$(BIN)/mspt train runs/release-v3.toml --resume
@@ -93,7 +94,7 @@ evener: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 	$(BIN)/mspt train runs/release-v4-fast.toml --resume
 	$(BIN)/mspt export out/release-v4-fast/checkpoints/stage1-step000450 out/release-v4-fast/fast.onnx --model-version 4 $(RELEASE_EXPORT)
 
-longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-3/labels.csv  ## the last part of `make release`
+longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wild-3/labels.csv  ## the fifth part of `make release`
 	$(BIN)/mspt train runs/release-v5.toml --resume
 	$(BIN)/mspt export out/release-v5/checkpoints/stage1-step001700 out/release-v5/base.onnx --model-version 6-draft $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v5-fast.toml --resume
@@ -107,12 +108,24 @@ longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 data/release-%/graded.csv: data/release-%/manifest.csv
 	$(BIN)/python benchmarks/blind_grades.py label $(@D)
 
-data/real-train/graded.csv: data/release-train-4/manifest.csv
+# The same, and half of it the grade where damaged images were graded; real photos have grades alone
+data/release-train-4/blended.csv data/real-train/graded.csv &: data/release-train-4/manifest.csv
 	$(BIN)/python runs/list_photos.py $(FACES) data/real-train/manifest.csv --where split=train --where usage=permissive \
 		--without data/release-train-4 --source real
-	$(BIN)/python benchmarks/blind_grades.py label data/real-train
+	$(BIN)/python benchmarks/damage_grades.py label data/release-train-4 --real data/real-train
 
-own-faults: data/release-train-4/graded.csv data/release-val/graded.csv data/real-train/graded.csv data/wild-4/labels.csv  ## do labels help that count the photos' own faults? After `make release`
+seen: own-faults data/release-train-4/blended.csv  ## the last part of `make release`
+	$(BIN)/mspt train runs/comparisons/own-faults-fast-2.toml --resume
+	$(BIN)/mspt export out/own-faults-fast-2/checkpoints/stage1-step000700 out/own-faults-fast-2/fast.onnx $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v7-fast.toml --resume
+	$(BIN)/mspt export out/release-v7-fast/checkpoints/stage1-step000700 out/release-v7-fast/fast.onnx --model-version 6 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v7-a.toml --resume
+	$(BIN)/mspt train runs/release-v7-b.toml --resume
+	$(BIN)/python runs/average.py out/release-v7-a/checkpoints/stage1-step000950 out/release-v7-b/checkpoints/stage1-step000750 \
+		--data data/release-train-4 --out out/release-v7
+	$(BIN)/mspt export out/release-v7 out/release-v7/base.onnx --model-version 7 $(RELEASE_EXPORT)
+
+own-faults: data/release-train-4/graded.csv data/release-val/graded.csv data/real-train/graded.csv data/wild-4/labels.csv  ## labels that count the photos' own faults, after `make longer`
 	$(BIN)/mspt train runs/comparisons/own-faults-a.toml --resume
 	$(BIN)/mspt train runs/comparisons/own-faults-b.toml --resume
 	$(BIN)/python runs/average.py out/own-faults-a/checkpoints/stage1-step002200 out/own-faults-b/checkpoints/stage1-step001100 \

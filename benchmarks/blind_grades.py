@@ -18,9 +18,9 @@ Photos without labels, as people took them (runs/list_photos.py), can be graded 
 `count`:   How viewers, labels and models agree (SRCC) on undamaged and on damaged photos, and how
            models agree with all labels of the set, as they are and as `label` writes them.
            Intervals: 95 %, bootstrap over people.
-`label`:   Writes DATA/graded.csv, a manifest in which every label is multiplied by the quality of
-           the photo undamaged: the mean grade over 90, at most 1. Photos as people took them get
-           theirs.
+`label`:   Writes DATA/graded.csv, a manifest in which every label is multiplied by what the photo's
+           own faults leave: the root of the mean grade of it undamaged over 90, at most 1. The
+           root, since faults show less beside damage (fitted in EXPERIMENTS.md).
 """
 
 import argparse
@@ -163,7 +163,7 @@ def mean_grades(grades: Grades) -> dict[str, float]:
 
 
 def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
-    """Return all entries, each label multiplied by the quality of the photo undamaged.
+    """Return all entries, each label multiplied by what its photo's own faults leave.
 
     Raises:
         SystemExit: if a photo was not graded.
@@ -173,7 +173,7 @@ def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
 
 
 def quality_of_photos(entries: Sequence[Entry], grades: Grades) -> dict[str, float]:
-    """Return by what each photo's labels are to be multiplied, 0..1.
+    """Return what each photo's own faults leave of its labels, 0..1.
 
     Raises:
         SystemExit: if a photo was not graded.
@@ -294,7 +294,8 @@ def main() -> None:
     if options.command == "collect":
         collect_grades(options.out, options.viewers, grades_file(options.data))
         return
-    entries = read_manifest(options.data / "manifest.csv", labels="optional")
+    labels = "needed" if options.command == "label" else "optional"
+    entries = read_manifest(options.data / "manifest.csv", labels=labels)
     if options.command == "make":
         photos = draw_photos(entries, options.seed, options.damaged_every)
         write_photos(photos, options.out)

@@ -16,7 +16,7 @@
            `mspt synthesize` again on each set: it keeps the images and renews the labels.
 `label`:   Writes DATA/blended.csv: labels that count the photos' own faults, as blind_grades.py
            makes them, and where an image was graded the mean of that and its grade; and for photos
-           as people took them REAL/blended.csv: what their grades alone say.
+           as people took them REAL/graded.csv: what their grades alone say.
 `count`:   SRCC of the grades with labels, models, and among viewers where an image was dealt twice.
 
 Viewers use the scale each in their own way; all have been dealt images by chance, so their grades
@@ -269,7 +269,7 @@ def write_labels(data: Path, real: Path | None) -> None:
     write_manifest(data / "blended.csv", blend(counted, read_damaged(DAMAGED, data)))
     if real:
         photos = read_manifest(real / "manifest.csv", labels="optional")
-        write_manifest(real / "blended.csv", label_real(photos, grades_file(real)))
+        write_manifest(real / "graded.csv", label_real(photos, grades_file(real)))
 
 
 def print_counts(sets: Sequence[Path], models: Sequence[str]) -> None:

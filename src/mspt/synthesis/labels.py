@@ -52,7 +52,7 @@ class Sight(NamedTuple):
 
     def seen(self, loss: float) -> float:
         """Return what is lost to the eye, 0..1."""
-        return min(1.0, self.factor * loss**self.power)
+        return min(1.0, float(self.factor * loss**self.power))
 
     @classmethod
     def mean(cls, sights: Iterable["Sight"]) -> "Sight":
