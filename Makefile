@@ -187,8 +187,8 @@ evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of do
 		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/release-v4/base.onnx),--model base-5=out/release-v4/base.onnx) \
-		$(if $(wildcard out/release-v4-fast/fast.onnx),--model fast-4=out/release-v4-fast/fast.onnx) \
+		$(if $(wildcard out/release-v6/base.onnx),--model base-6=out/release-v6/base.onnx) \
+		$(if $(wildcard out/release-v6-fast/fast.onnx),--model fast-5=out/release-v6-fast/fast.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-224=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 

@@ -90,14 +90,21 @@ def collect(out_dir: Path, grades: Path) -> int:
     """Add what all viewers of a deal wrote to the list of grades; return how many there are.
 
     Raises:
-        SystemExit: if a viewer left an image out, or wrote something else than 0 to 100.
+        SystemExit: if a viewer left an image out, wrote something else than 0 to 100 or the same of
+            every image, or if the deal was collected before.
     """
     rows = [tuple(row.values()) for row in read_csv(grades)] if grades.exists() else []
+    before = {viewer for _, _, viewer, _ in rows}
     for key in sorted(out_dir.glob("key-*.csv")):
         name = key.stem.removeprefix("key-")
         hand = read_csv(key)
-        given = read_viewer(out_dir / f"grades-{name}.csv", [row["photo"] for row in hand])
+        answers = out_dir / f"grades-{name}.csv"
+        given = read_viewer(answers, [row["photo"] for row in hand])
         viewer = f"{out_dir.name}-{name}"
+        if viewer in before:
+            raise SystemExit(f"{grades}: has grades of {viewer} already; name each deal anew")
+        if len(set(map(float, given))) == 1:
+            raise SystemExit(f"{answers}: every image has grade {given[0]}, which says nothing")
         rows += [
             (row["set"], row["file"], viewer, grade) for row, grade in zip(hand, given, strict=True)
         ]
@@ -173,7 +180,7 @@ def fit(data: Path, grades: Path) -> dict[str, Sight]:
         np.array([calibration.loss(record["distances"]) for record in shown]),
         [kinds_of(record) for record in shown],
         np.array([quality[name.rpartition("_")[0]] for name in names]),
-        np.array([label_of_grade(graded[name][0]) for name in names]),
+        np.array([label_of_grade(graded[name][0]) for name in names]),  # later deals check it
     )
 
 

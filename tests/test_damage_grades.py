@@ -65,7 +65,10 @@ def test_a_viewer_who_is_stricter_comes_out_level(deal: Path, tmp_path: Path) ->
     level = damage_grades.level(blind_grades.read_csv(grades))
     assert np.mean(level) == pytest.approx(damage_grades.LEVEL_MEAN)
     assert np.std(level) == pytest.approx(damage_grades.LEVEL_SD)
-    assert damage_grades.collect(deal, grades) == 40, "a second deal is added to the first"
+    with pytest.raises(SystemExit, match=r"damaged\.csv: has grades of one-v1 already"):
+        damage_grades.collect(deal, grades)
+    second = deal.rename(tmp_path / "two")
+    assert damage_grades.collect(second, grades) == 40, "a second deal is added to the first"
     found = damage_grades.read_damaged(grades, tmp_path / "set")
     assert len(found) == 20
     assert all(len(of_image) == 2 for of_image in found.values())
@@ -75,6 +78,11 @@ def test_a_viewer_who_is_stricter_comes_out_level(deal: Path, tmp_path: Path) ->
 def test_a_viewer_who_left_an_image_out_is_named(deal: Path, tmp_path: Path) -> None:
     (deal / "grades-v2.csv").write_text("photo,grade\n1,50\n", encoding="utf-8")
     with pytest.raises(SystemExit, match=r"grades-v2\.csv: photo 2 has grade ''; write 0 to 100"):
+        damage_grades.collect(deal, tmp_path / "damaged.csv")
+    (deal / "grades-v2.csv").write_text(
+        "photo,grade\n" + "".join(f"{i},50\n" for i in range(1, 11)), encoding="utf-8"
+    )
+    with pytest.raises(SystemExit, match="every image has grade 50, which says nothing"):
         damage_grades.collect(deal, tmp_path / "damaged.csv")
     assert not (tmp_path / "damaged.csv").exists()
 
