@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release steadier evener longer fresh-images own-faults more-images peers wild evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release steadier evener longer seen fresh-images own-faults own-faults-real more-images peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -54,19 +54,22 @@ PERMISSIVE := --where set=pristine --where usage=permissive
 WILD := --where set=wild --where usage=permissive --where split=train
 RELEASE_EXPORT := --reference data/release-val/manifest.csv --reference-name "release val" --licence Apache-2.0 --half
 
-data/release-%/manifest.csv: $(VENV)/dev.stamp
+# Labels are renewed where their constants changed; images stay.
+CONSTANTS := src/mspt/synthesis/calibration.json
+
+data/release-%/manifest.csv: $(CONSTANTS) $(VENV)/dev.stamp
 	$(BIN)/mspt synthesize $(FACES) data/release-$* $(PERMISSIVE) --where split=$* $(RELEASE_IMAGES)
 
 data/release-val/manifest.csv: RELEASE_IMAGES := --single 14
 data/release-test/manifest.csv: RELEASE_IMAGES := --single 20 --second-order 3 --chained 3 --capture 3 --photo-filter 3
 
-data/release-train-2/manifest.csv: $(VENV)/dev.stamp
+data/release-train-2/manifest.csv: $(CONSTANTS) $(VENV)/dev.stamp
 	$(BIN)/mspt synthesize $(FACES) data/release-train-2 $(PERMISSIVE) --where split=train --seed 1 \
 		--single 8 --second-order 1 --chained 2 --capture 1 --photo-filter 2
 
 data/release-train-3/manifest.csv: SEED := 2
 data/release-train-4/manifest.csv: SEED := 3
-data/release-train-3/manifest.csv data/release-train-4/manifest.csv: $(VENV)/dev.stamp
+data/release-train-3/manifest.csv data/release-train-4/manifest.csv: $(CONSTANTS) $(VENV)/dev.stamp
 	$(BIN)/mspt synthesize $(FACES) $(@D) $(PERMISSIVE) --where split=train --seed $(SEED) \
 		--single 6 --second-order 2 --chained 2 --capture 2 --photo-filter 2
 
@@ -105,18 +108,17 @@ longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 	$(BIN)/mspt export out/release-v6-fast/checkpoints/stage1-step000500 out/release-v6-fast/fast.onnx --model-version 5 $(RELEASE_EXPORT)
 
 # Labels times what blind eyes say of the photos themselves (benchmarks/grades)
-data/release-%/graded.csv: data/release-%/manifest.csv
+data/release-%/graded.csv: data/release-%/manifest.csv benchmarks/grades/release-%.csv
 	$(BIN)/python benchmarks/blind_grades.py label $(@D)
 
 # The same, and half of it the grade where damaged images were graded; real photos have grades alone
-data/release-train-4/blended.csv data/real-train/graded.csv &: data/release-train-4/manifest.csv
+data/release-train-4/blended.csv data/real-train/graded.csv &: data/release-train-4/manifest.csv benchmarks/grades/real-train.csv benchmarks/grades/damaged.csv
 	$(BIN)/python runs/list_photos.py $(FACES) data/real-train/manifest.csv --where split=train --where usage=permissive \
 		--without data/release-train-4 --source real
 	$(BIN)/python benchmarks/damage_grades.py label data/release-train-4 --real data/real-train
 
 seen: own-faults data/release-train-4/blended.csv  ## the last part of `make release`
 	$(BIN)/mspt train runs/comparisons/own-faults-fast-2.toml --resume
-	$(BIN)/mspt export out/own-faults-fast-2/checkpoints/stage1-step000700 out/own-faults-fast-2/fast.onnx $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v7-fast.toml --resume
 	$(BIN)/mspt export out/release-v7-fast/checkpoints/stage1-step000700 out/release-v7-fast/fast.onnx --model-version 6 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v7-a.toml --resume
@@ -130,11 +132,13 @@ own-faults: data/release-train-4/graded.csv data/release-val/graded.csv data/rea
 	$(BIN)/mspt train runs/comparisons/own-faults-b.toml --resume
 	$(BIN)/python runs/average.py out/own-faults-a/checkpoints/stage1-step002200 out/own-faults-b/checkpoints/stage1-step001100 \
 		--data data/release-train-4 --out out/own-faults-mean
-	$(BIN)/mspt train runs/comparisons/own-faults-real.toml --resume
 	$(BIN)/mspt train runs/comparisons/own-faults-fast.toml --resume
-	for made in a/checkpoints/stage1-step002200 b/checkpoints/stage1-step001100 mean real/checkpoints/stage2-step000180 \
-		fast/checkpoints/stage2-step000180; do \
+	for made in a/checkpoints/stage1-step002200 b/checkpoints/stage1-step001100 mean fast/checkpoints/stage2-step000180; do \
 		$(BIN)/mspt export out/own-faults-$$made out/own-faults-$${made%%/*}.onnx $(RELEASE_EXPORT) || exit 1; done
+
+own-faults-real: own-faults  ## does a short last stage with graded real photos help?
+	$(BIN)/mspt train runs/comparisons/own-faults-real.toml --resume
+	$(BIN)/mspt export out/own-faults-real/checkpoints/stage2-step000180 out/own-faults-real.onnx $(RELEASE_EXPORT)
 
 # Labels of wild faces, by the models of release-v6
 data/wild-4/labels.csv: $(VENV)/dev.stamp
@@ -182,9 +186,10 @@ wild: data/release-train/manifest.csv data/release-val/manifest.csv data/wild/la
 	$(BIN)/mspt compare out/wild-without out/wild-with
 
 LABELLED ?= $(wildcard ../shared/data/labelled/flive_voc2012/labels.csv)
-evidence: data/release-test/manifest.csv $(VENV)/dev.stamp  ## all figures of docs/evidence.md, on people never seen in training
-	test -f data/outside-test/manifest.csv || \
-		$(BIN)/python benchmarks/outside_set.py $(FACES) data/outside-test $(PERMISSIVE) --where split=test
+data/outside-%/manifest.csv: benchmarks/outside_set.py $(CONSTANTS) $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/outside_set.py $(FACES) $(@D) $(PERMISSIVE) --where split=$*
+
+evidence: data/release-test/manifest.csv data/outside-test/manifest.csv  ## all figures of docs/evidence.md, on people never seen in training
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
 		$(if $(wildcard out/release-v6/base.onnx),--model base-6=out/release-v6/base.onnx) \

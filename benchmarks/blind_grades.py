@@ -20,7 +20,7 @@ Photos without labels, as people took them (runs/list_photos.py), can be graded 
            Intervals: 95 %, bootstrap over people.
 `label`:   Writes DATA/graded.csv, a manifest in which every label is multiplied by what the photo's
            own faults leave: the root of the mean grade of it undamaged over 90, at most 1. The
-           root, since faults show less beside damage (fitted in EXPERIMENTS.md).
+           root, since faults show less beside damage (EXPERIMENTS.md).
 """
 
 import argparse
@@ -46,7 +46,7 @@ from mspt.synthesis.synthesize import PRISTINE
 
 DAMAGED_MOS = (0.4, 0.95)  # of damaged versions: as good as undamaged photos may look
 FAULTLESS = 90.0  # grade of a photo whose faults only close inspection finds
-MASKING = 0.5  # power: beside damage, a photo's own faults count less (EXPERIMENTS.md)
+MASKING = 0.5  # power: beside damage a photo's own faults count less; as fitted in EXPERIMENTS.md
 GRADES = Path(__file__).parent / "grades"
 COLUMNS, ROWS, THUMB_PX, CAPTION_PX = 3, 2, 512, 24
 UNDAMAGED, DAMAGED = "undamaged", "damaged"
@@ -135,8 +135,10 @@ def read_viewer(path: Path, photos: Sequence[str]) -> list[str]:
     """Return what a viewer wrote of each photo.
 
     Raises:
-        SystemExit: if it is no number from 0 to 100.
+        SystemExit: if there is nothing, or no number from 0 to 100.
     """
+    if not path.exists():
+        raise SystemExit(f"{path}: is not there; every viewer writes one")
     given = {row["photo"]: row["grade"].strip() for row in read_csv(path)}
     for photo in photos:
         text = given.get(photo, "")
@@ -169,7 +171,7 @@ def count_faults(entries: Sequence[Entry], grades: Grades) -> list[Entry]:
         SystemExit: if a photo was not graded.
     """
     quality = quality_of_photos(entries, grades)
-    return [replace(e, mos=round(e.mos * quality[photo_of(e)], 4)) for e in entries]
+    return [replace(e, mos=round(e.mos * quality[photo_of(e.path.name)], 4)) for e in entries]
 
 
 def quality_of_photos(entries: Sequence[Entry], grades: Grades) -> dict[str, float]:
@@ -179,8 +181,8 @@ def quality_of_photos(entries: Sequence[Entry], grades: Grades) -> dict[str, flo
         SystemExit: if a photo was not graded.
     """
     mean = mean_grades(grades)
-    undamaged = {photo_of(e): e.path.name for e in entries if _is_undamaged(e)}
-    if missing := [e.path for e in entries if undamaged.get(photo_of(e)) not in mean]:
+    undamaged = {photo_of(e.path.name): e.path.name for e in entries if _is_undamaged(e)}
+    if missing := [e.path for e in entries if undamaged.get(photo_of(e.path.name)) not in mean]:
         raise SystemExit(f"{missing[0]}: no grade of it undamaged; are these the set's grades?")
     return {p: min(1.0, mean[name] / FAULTLESS) ** MASKING for p, name in undamaged.items()}
 
@@ -199,9 +201,9 @@ def _is_undamaged(entry: Entry) -> bool:
     return entry.source == PRISTINE or math.isnan(entry.mos)
 
 
-def photo_of(entry: Entry) -> str:
-    """Return which photo an image was made from: its name up to the number of the version."""
-    return entry.path.stem if math.isnan(entry.mos) else entry.path.stem.rpartition("_")[0]
+def photo_of(name: str) -> str:
+    """Return which photo an image was made from: its name up to the version's number."""
+    return name.rpartition("_")[0]
 
 
 @dataclass(frozen=True)

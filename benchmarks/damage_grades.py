@@ -1,8 +1,8 @@
 """How bad does damage look? Damaged images, graded by blind eyes, set what the labels say of it.
 
-    python benchmarks/damage_grades.py make out/deal data/release-train-4 --images 1280 --viewers 8
-    python benchmarks/damage_grades.py collect out/deal
-    python benchmarks/damage_grades.py fit data/release-train-4
+    python benchmarks/damage_grades.py make out/one data/release-train-4 --images 1280 --viewers 8
+    python benchmarks/damage_grades.py collect out/one
+    python benchmarks/damage_grades.py fit data/release-train-4 --deal one
     python benchmarks/damage_grades.py label data/release-train-4 [--real data/real-train]
     python benchmarks/damage_grades.py count data/release-val ... [--model base ...]
 
@@ -10,17 +10,20 @@
            two on a sheet at 640 px, numbered; OUT/key-v1.csv, which nobody who grades should open,
            says what they are. Each viewer writes OUT/grades-v1.csv (`photo,grade`), from 0 to 100
            as for blind_grades.py.
-`collect`: Adds them to benchmarks/grades/damaged.csv: `set,file,viewer,grade`.
+`collect`: Adds them to benchmarks/grades/damaged.csv: `set,file,viewer,grade`; viewer `one-v1` is
+           the first of the deal in OUT/one.
 `fit`:     How much eyes see of each kind of damage (`Sight` of src/mspt/synthesis/labels.py), by
-           least squares on a set's grades; written into calibration.json. Then run
+           least squares on a set's grades of one deal; written into calibration.json. Then run
            `mspt synthesize` again on each set: it keeps the images and renews the labels.
 `label`:   Writes DATA/blended.csv: labels that count the photos' own faults, as blind_grades.py
            makes them, and where an image was graded the mean of that and its grade; and for photos
            as people took them REAL/graded.csv: what their grades alone say.
 `count`:   SRCC of the grades with labels, models, and among viewers where an image was dealt twice.
 
-Viewers use the scale each in their own way; all have been dealt images by chance, so their grades
-are brought to the same mean and standard deviation before anything else.
+Viewers use the scale each in their own way; within a deal all get images by chance, so their grades
+are brought to the same mean and standard deviation before anything else. The two deals that were
+collected: `one`, training images, and `two`, which checks it: 400 images of `val`, 400 of `test`,
+240 of the outside set and 240 of `one` once more.
 """
 
 import argparse
@@ -37,6 +40,7 @@ from blind_grades import (
     grades_file,
     mean_grades,
     mos_of,
+    photo_of,
     quality_of_photos,
     read_csv,
     read_grades,
@@ -52,16 +56,17 @@ from mspt.evaluation.metrics import Vector
 from mspt.synthesis.labels import Sight, store_calibration, stored_calibration
 from mspt.synthesis.synthesize import PRISTINE, kinds_of, read_records
 
-DAMAGED = GRADES / "damaged.csv"
+DAMAGED_GRADES = GRADES / "damaged.csv"
 SHEET_PX, SHEET_COLUMNS = 640, 2
-LEVEL_MEAN, LEVEL_SD = 59.46, 20.83  # of the first deal, 1,280 training images
-# Which label has the standing among labels that a grade has among grades: read off the quantiles
-# of both in the first deal, so that labels by grades keep the meaning that scores had.
+LEVEL_MEAN, LEVEL_SD = 59.46, 20.83  # of all 1,280 grades of deal `one`
+# Which label has the standing among labels that a grade has among grades: read off the quantiles of
+# both in deal `one`, by hand and rounded (labels as they were before any `Sight`), so that new
+# labels keep the meaning that scores had.
 LABEL_OF_GRADE = (
     (0, 0.02), (10, 0.07), (25, 0.13), (40, 0.26), (55, 0.47), (70, 0.69), (80, 0.84), (90, 0.96),
     (100, 1.0),
 )  # fmt: skip
-PRIOR = 0.15  # how strongly kinds with few grades are drawn to the others
+PRIOR = 0.15  # draws kinds with few grades to the others; .03 and .5 fit unseen people no better
 
 LevelGrades = Mapping[str, Sequence[float]]  # levelled grades of an image, by the file's name
 
@@ -69,6 +74,11 @@ LevelGrades = Mapping[str, Sequence[float]]  # levelled grades of an image, by t
 def deal(entries: Sequence[Entry], images: int, viewers: int, seed: int, out_dir: Path) -> None:
     """Write sheets of damaged images, drawn at random, and their keys, for so many viewers."""
     damaged = [e for e in entries if e.source != PRISTINE]
+    if not viewers <= images <= len(damaged):
+        raise SystemExit(
+            f"{images} images for {viewers} viewers: deal at least one each, and at most the "
+            f"{len(damaged)} damaged ones there are"
+        )
     drawn = np.random.default_rng(seed).permutation(len(damaged))[:images]
     each = -(-len(drawn) // viewers)
     for number in range(viewers):
@@ -95,7 +105,9 @@ def collect(out_dir: Path, grades: Path) -> int:
     """
     rows = [tuple(row.values()) for row in read_csv(grades)] if grades.exists() else []
     before = {viewer for _, _, viewer, _ in rows}
-    for key in sorted(out_dir.glob("key-*.csv")):
+    if not (keys := sorted(out_dir.glob("key-*.csv"))):
+        raise SystemExit(f"{out_dir}: holds no deal, that is no key-v1.csv; see `make`")
+    for key in keys:
         name = key.stem.removeprefix("key-")
         hand = read_csv(key)
         answers = out_dir / f"grades-{name}.csv"
@@ -104,7 +116,7 @@ def collect(out_dir: Path, grades: Path) -> int:
         if viewer in before:
             raise SystemExit(f"{grades}: has grades of {viewer} already; name each deal anew")
         if len(set(map(float, given))) == 1:
-            raise SystemExit(f"{answers}: every image has grade {given[0]}, which says nothing")
+            raise SystemExit(f"{answers}: all grades are {given[0]}, which says nothing")
         rows += [
             (row["set"], row["file"], viewer, grade) for row, grade in zip(hand, given, strict=True)
         ]
@@ -123,12 +135,13 @@ def level(rows: Sequence[Mapping[str, str]]) -> list[float]:
     return levelled.tolist()
 
 
-def read_damaged(grades: Path, data: Path) -> LevelGrades:
-    """Return the levelled grades of each image of a set that has some, by the file's name."""
+def read_damaged(grades: Path, data: Path, deal_name: str = "") -> LevelGrades:
+    """Return the levelled grades of each image of a set that has some, of one deal or of all."""
     rows = read_csv(grades)
     found: dict[str, list[float]] = {}
     for row, grade in zip(rows, level(rows), strict=True):
-        if row["set"] == data.resolve().name:
+        is_dealt = not deal_name or row["viewer"].rpartition("-")[0] == deal_name
+        if is_dealt and row["set"] == data.resolve().name:
             found.setdefault(row["file"], []).append(grade)
     return found
 
@@ -160,6 +173,8 @@ def fit_sight(
         return float(np.sum((own * (1 - seen) - labels) ** 2) + PRIOR * spread)
 
     found = minimize(cost, np.zeros(2 * len(names)), method="L-BFGS-B", options={"maxiter": 500})
+    if not found.success:
+        raise SystemExit(f"no fit: {found.message}")
     factor, power = np.split(np.exp(found.x), 2)
     return {
         name: Sight(round(float(f), 2), round(float(p), 2))
@@ -167,20 +182,30 @@ def fit_sight(
     }
 
 
-def fit(data: Path, grades: Path) -> dict[str, Sight]:
-    """Return what eyes see of each kind of damage, by a set's grades."""
-    graded = read_damaged(grades, data)
+def fit(data: Path, grades: Path, deal_name: str) -> dict[str, Sight]:
+    """Return what eyes see of each kind of damage, by a set's grades of one deal.
+
+    Raises:
+        SystemExit: if a kind of damage was not graded.
+    """
+    graded = read_damaged(grades, data, deal_name)
+    records = [r for r in read_records(data) if r["source"] != PRISTINE]
+    shown = [r for r in records if Path(r["path"]).name in graded]
+    kinds = [kinds_of(record) for record in shown]
+    if missing := {k for r in records for k in kinds_of(r)} - {k for row in kinds for k in row}:
+        raise SystemExit(
+            f"{grades}: deal {deal_name!r} has no grade of {', '.join(sorted(missing))} in {data}"
+        )
     quality = quality_of_photos(
         read_manifest(data / "manifest.csv"), read_grades(grades_file(data))
     )
     calibration = stored_calibration()
-    shown = [r for r in read_records(data) if Path(r["path"]).name in graded]
     names = [Path(record["path"]).name for record in shown]
     return fit_sight(
         np.array([calibration.loss(record["distances"]) for record in shown]),
-        [kinds_of(record) for record in shown],
-        np.array([quality[name.rpartition("_")[0]] for name in names]),
-        np.array([label_of_grade(graded[name][0]) for name in names]),  # later deals check it
+        kinds,
+        np.array([quality[photo_of(name)] for name in names]),
+        np.array([label_of_grade(float(np.mean(graded[name]))) for name in names]),
     )
 
 
@@ -196,8 +221,14 @@ def blend(entries: Sequence[Entry], graded: LevelGrades) -> list[Entry]:
 
 
 def label_real(entries: Sequence[Entry], grades: Path) -> list[Entry]:
-    """Return photos as people took them, labelled by their grades."""
+    """Return photos as people took them, labelled by their grades.
+
+    Raises:
+        SystemExit: if one was not graded.
+    """
     mean = mean_grades(read_grades(grades))
+    if missing := [e.path for e in entries if e.path.name not in mean]:
+        raise SystemExit(f"{missing[0]}: no grade of it in {grades}")
     return [replace(e, mos=round(label_of_grade(mean[e.path.name]), 4)) for e in entries]
 
 
@@ -209,12 +240,13 @@ def compare_damaged(
 ) -> Iterator[str]:
     """Yield SRCC of the grades with labels and with scores of all entries.
 
-    `counted` are the entries with labels that count the photos' own faults.
+    `counted` are the entries with labels that count the photos' own faults, if there are such.
     """
     rows = [i for i, e in enumerate(entries) if e.path.name in graded]
     values = {"grade": np.array([np.mean(graded[entries[i].path.name]) for i in rows])}
     values["label of damage alone"] = mos_of(entries)[rows]
-    values["label with the photo's faults"] = mos_of(counted)[rows]
+    if counted is not entries:
+        values["label with the photo's faults"] = mos_of(counted)[rows]
     values |= {name: score[rows] for name, score in scores.items()}
     whole = Graded([entries[i] for i in rows], values)
     yield f"| {len(rows)} damaged images: SRCC of the grade with | |"
@@ -247,6 +279,7 @@ def main() -> None:
     make.add_argument("--images", type=int, required=True)
     make.add_argument("--viewers", type=int, required=True)
     make.add_argument("--seed", type=int, default=0)
+    fitting.add_argument("--deal", required=True, metavar="NAME")
     label.add_argument("--real", type=Path, metavar="SET", help="of runs/list_photos.py")
     count.add_argument("--model", action="append", help="default: base and fast")
     options = parser.parse_args()
@@ -254,9 +287,9 @@ def main() -> None:
         entries = [e for data in options.data for e in read_manifest(data / "manifest.csv")]
         deal(entries, options.images, options.viewers, options.seed, options.out)
     elif options.command == "collect":
-        print(f"{collect(options.out, DAMAGED)} grades: {DAMAGED}")
+        print(f"{collect(options.out, DAMAGED_GRADES)} grades: {DAMAGED_GRADES}")
     elif options.command == "fit":
-        write_sight(fit(options.data, DAMAGED))
+        write_sight(fit(options.data, DAMAGED_GRADES, options.deal))
     elif options.command == "label":
         write_labels(options.data, options.real)
     else:
@@ -273,7 +306,7 @@ def write_sight(sight: Mapping[str, Sight]) -> None:
 def write_labels(data: Path, real: Path | None) -> None:
     """Write blended.csv of a set, and of the photos as people took them."""
     counted = read_counted(data, read_manifest(data / "manifest.csv"))
-    write_manifest(data / "blended.csv", blend(counted, read_damaged(DAMAGED, data)))
+    write_manifest(data / "blended.csv", blend(counted, read_damaged(DAMAGED_GRADES, data)))
     if real:
         photos = read_manifest(real / "manifest.csv", labels="optional")
         write_manifest(real / "graded.csv", label_real(photos, grades_file(real)))
@@ -285,7 +318,7 @@ def print_counts(sets: Sequence[Path], models: Sequence[str]) -> None:
         entries = read_manifest(data / "manifest.csv")
         scores = {m: score_entries(entries, mspt.load(m)) for m in models}
         print(f"\n{data.name}\n")
-        graded = read_damaged(DAMAGED, data)
+        graded = read_damaged(DAMAGED_GRADES, data)
         for line in compare_damaged(entries, graded, scores, read_counted(data, entries)):
             print(line, flush=True)
 

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 from blind_grades import Grades, compare_graded, count_faults, find_grades
-from damage_grades import DAMAGED, LevelGrades, compare_damaged, read_damaged
+from damage_grades import DAMAGED_GRADES, LevelGrades, compare_damaged, read_damaged
 from evidence_tables import (
     LAPLACIAN,
     MIRRORED,
@@ -111,7 +111,7 @@ class Sets:
         for which, folder in (folders | {REAL: Path("real-test")}).items():
             if found := find_grades(folder, entries[which]):
                 grades[which] = found
-        damaged = {which: read_damaged(DAMAGED, folder) for which, folder in folders.items()}
+        damaged = {which: read_damaged(DAMAGED_GRADES, folder) for which, folder in folders.items()}
         return cls(entries, grades, damaged, real, labelled)
 
     def labelled_entries(self, which: str) -> Sequence[Entry]:
@@ -412,7 +412,9 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
         agreement={w: agreement_of(entries, values[w]) for w, entries in both.items()},
         leads={w: leads_of(entries, values[w], first) for w, entries in both.items()},
         damage_alone={
-            w: agreement_of(sets.entries[w], {n: values[w][n] for n in ours}) for w in both
+            w: agreement_of(sets.entries[w], {n: values[w][n] for n in ours})
+            for w in both
+            if w in sets.grades
         },
         blind={
             w: list(compare_graded(sets.entries[w], grades, shown[w]))
@@ -428,7 +430,9 @@ def measure(sets: Sets, models: dict[str, str], out: Path) -> Findings:
         told={name: tell_wild(score, photos) for name, score in scores.items()},
         moves={change: {name: moves[name][change] for name in ours} for change in moves[first]},
         groups={
-            what: {name: measure_groups(test, values[TEST][name], of) for name in ours}
+            what: {
+                name: measure_groups(sets.entries[TEST], values[TEST][name], of) for name in ours
+            }
             for what, of in group_of.items()
         },
         labelled={name: agree_with_people(scores[name], sets.labelled) for name in ("base", "fast")}

@@ -183,7 +183,11 @@ def _behind_first(f: Findings, name: str) -> Estimate | None:
 
 
 def _by_damage(which: str, metric: str) -> Callable[[Findings, str], Estimate | None]:
-    return lambda f, name: getattr(f.damage_alone[which][name].overall, metric)
+    def value(f: Findings, name: str) -> Estimate | None:
+        found = f.damage_alone.get(which)
+        return getattr(found[name].overall, metric) if found else None
+
+    return value
 
 
 def _moved(change: str) -> Callable[[Findings, str], Estimate | None]:

@@ -3,8 +3,9 @@
     python benchmarks/outside_set.py FACES.csv OUT_DIR --where split=val --where set=pristine
 
 Pillow, scikit-image, AVIF and H.264 do the damage here, never src/mspt/synthesis/filters.py; the
-`mos` is the same fused label, since there is no other truth. A model that has only learnt the
-fingerprints of its training's generator falls behind on it. Never train on this set.
+`mos` is made the same way, by the sight of the kind that looks most like it (ALIKE). A model that
+has only learnt the fingerprints of its training's generator falls behind on it. Never train on
+this set.
 
 In:   a CSV of photos as for `mspt synthesize`.
 Out:  OUT_DIR/images/*.png, contact-sheet.jpg and manifest.csv; its sources are `pristine`,

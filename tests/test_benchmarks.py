@@ -145,7 +145,7 @@ def test_grades_are_taken_where_all_photos_were_graded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blind_grades, "GRADES", tmp_path / "grades")
-    monkeypatch.setattr(evidence, "DAMAGED", tmp_path / "grades/damaged.csv")
+    monkeypatch.setattr(evidence, "DAMAGED_GRADES", tmp_path / "grades/damaged.csv")
     for name in ("release-test", "outside-test"):
         entries = [
             Entry(path=tmp_path / name / f"p{p}_{n:02d}.png", mos=mos, identity=f"p{p}", source=s)

@@ -192,16 +192,15 @@ def _order(
 
 
 def _pristine_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:
-    """Pair each undamaged image with the damaged ones of its identity, none of a better mos."""
+    """Pair each undamaged image with the damaged ones of its identity whose mos is no better."""
     for identity, members in _indices_by(entries, lambda entry: entry.identity).items():
         if not identity:
             continue
-        damaged = [i for i in members if entries[i].degradation]
         pristine = [i for i in members if not entries[i].degradation]
-        if len(pristine) != 1:  # with several photos of a face, whose version is it?
-            continue
-        if all(entries[pristine[0]].mos >= entries[i].mos for i in damaged):
-            yield from ((pristine[0], i) for i in damaged)
+        if len(pristine) == 1:  # with several photos of a face, whose version is it?
+            (best,) = pristine
+            damaged = (i for i in members if entries[i].degradation)
+            yield from ((best, i) for i in damaged if entries[i].mos <= entries[best].mos)
 
 
 def _severity_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:

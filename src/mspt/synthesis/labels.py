@@ -1,10 +1,10 @@
-"""Labels without people: eight full-reference distances fused into one `mos` in 0..1.
+"""Labels without people: eight full-reference distances become one `mos` in 0..1.
 
 Each distance is put on a log scale, standardised by constants of a fixed pool of degraded faces,
 squashed by a logistic and averaged (rank aggregation in the spirit of BLISS, CVPR 2014); a line
-maps the result so that the pristine reference itself is exactly 1 and the pool's 0.2 percentile 0.
-Metrics punish haze, a colour filter or even light more than eyes do, blocks and blur less: what
-they call a loss becomes what eyes see of it by two constants per kind of damage (`Sight`).
+maps the result to a loss: 0 for the pristine reference itself, 1 at the pool's 0.2 percentile.
+Metrics punish haze, colour filters and one-sided light more than eyes do, blocks and blur less: two
+constants per kind of damage say what eyes see of a loss (`Sight`), and `mos` is 1 minus that.
 
 The constants are part of the score's meaning: computed once by runs/calibrate_labels.py from a
 pool and by benchmarks/damage_grades.py from blind grades, stored in calibration.json, never per
@@ -37,7 +37,7 @@ EPSILON = {
     "ms_gmsd_256": 0.005,
 }
 _SLOPE = 1.3  # of the logistic, per standard deviation
-_LOW_PERCENTILE = 0.2  # of the pool: what mos 0 stands for
+_LOW_PERCENTILE = 0.2  # of the pool: where all is lost
 
 _STORED = Path(__file__).with_name("calibration.json")
 
@@ -55,7 +55,7 @@ class Sight(NamedTuple):
         return min(1.0, float(self.factor * loss**self.power))
 
     @classmethod
-    def mean(cls, sights: Iterable["Sight"]) -> "Sight":
+    def mean(cls, sights: Iterable[Self]) -> Self:
         """Return the geometric mean: of damage by several kinds in a row."""
         factors, powers = zip(*sights, strict=True)
         return cls(geometric_mean(factors), geometric_mean(powers))
@@ -67,8 +67,8 @@ class Calibration:
 
     mu: Mapping[str, float]  # median of each log distance over the pool
     sigma: Mapping[str, float]  # half its 16..84 percentile range
-    fused_low: float  # fused value that becomes mos 0
-    fused_reference: float  # fused value of reference against itself: becomes mos 1
+    fused_low: float  # fused value of loss 1
+    fused_reference: float  # fused value of reference against itself: loss 0
     pool: str  # what the pool was
     sight: Mapping[str, Sight] = field(default_factory=dict)  # by the kind of damage
 
