@@ -120,7 +120,9 @@ data/release-train-4/blended.csv data/real-train/graded.csv &: data/release-trai
 seen: own-faults data/release-train-4/blended.csv  ## the last part of `make release`
 	$(BIN)/mspt train runs/comparisons/own-faults-fast-2.toml --resume
 	$(BIN)/mspt train runs/release-v7-fast.toml --resume
-	$(BIN)/mspt export out/release-v7-fast/checkpoints/stage1-step000700 out/release-v7-fast/fast.onnx --model-version 6 $(RELEASE_EXPORT)
+	$(BIN)/mspt export out/release-v7-fast/checkpoints/stage1-step000700 out/release-v7-fast/fast.onnx --model-version 6-draft $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v7-fast-2.toml --resume
+	$(BIN)/mspt export out/release-v7-fast-2/checkpoints/stage1-step000800 out/release-v7-fast-2/fast.onnx --model-version 6 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v7-a.toml --resume
 	$(BIN)/mspt train runs/release-v7-b.toml --resume
 	$(BIN)/python runs/average.py out/release-v7-a/checkpoints/stage1-step000950 out/release-v7-b/checkpoints/stage1-step000750 \
