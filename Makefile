@@ -187,10 +187,10 @@ wild: data/release-train/manifest.csv data/release-val/manifest.csv data/wild/la
 	$(TRAIN) runs/comparisons/wild-with.toml --resume
 	$(BIN)/mspt compare out/wild-without out/wild-with
 
-LABELLED ?= $(wildcard ../shared/data/labelled/flive_voc2012/labels.csv)
 data/outside-%/manifest.csv: benchmarks/outside_set.py $(CONSTANTS) $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/outside_set.py $(FACES) $(@D) $(PERMISSIVE) --where split=$*
 
+LABELLED ?= $(wildcard ../shared/data/labelled/flive_voc2012/labels.csv)
 evidence: data/release-test/manifest.csv data/outside-test/manifest.csv  ## all figures of docs/evidence.md, on people never seen in training
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
