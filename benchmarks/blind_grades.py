@@ -3,7 +3,7 @@
     python benchmarks/blind_grades.py make data/release-val out/grades
     python benchmarks/blind_grades.py collect data/release-val out/grades ann.csv bob.csv
     python benchmarks/blind_grades.py count data/release-val [--model base ...]
-    python benchmarks/blind_grades.py label data/release-val
+    python benchmarks/blind_grades.py label data/release-val [--grades FILE]
 
 A label of `mspt synthesize` says what damage took from a photo; the photo before it always has 1.
 Photos without labels, as people took them (runs/list_photos.py), can be graded and counted, too.
@@ -12,12 +12,16 @@ Photos without labels, as people took them (runs/list_photos.py), can be graded 
            `grades.csv`, of which every viewer fills in a copy: 100 for a flawless portrait, 90 for
            faults to be found on close inspection only, 75 for plain but mild ones, 50 poor, 25
            bad, 0 useless. What counts is the photo (sharpness, noise, exposure, colour, light,
-           compression, too much editing), not the face, the pose or what is behind it.
+           compression, too much editing), not the face, the pose or what is behind it; that a
+           photo is gray is no fault. With `--again` the photos are those graded before, for more
+           viewers.
 `collect`: Writes benchmarks/grades/release-val.csv, by the name of the set, all viewers' grades
-           beside each other, a row per image: `file`, and a column for each viewer.
+           beside each other, a row per image: `file`, and a column for each viewer. With `--again`
+           new viewers' columns come after those that are there.
 `count`:   How viewers, labels and models agree (SRCC) on undamaged and on damaged photos, and how
-           models agree with all labels of the set, as they are and as `label` writes them.
-           Intervals: 95 %, bootstrap over people.
+           models agree with all labels of the set, as they are and as `label` writes them; with
+           several models, by how much each is above those named after it, paired. Intervals: 95 %,
+           bootstrap over people.
 `label`:   Writes DATA/graded.csv, a manifest in which every label is multiplied by what the photo's
            own faults leave: the root of the mean grade of it undamaged over 90, at most 1. The
            root, since faults show less beside damage (EXPERIMENTS.md).
@@ -26,7 +30,7 @@ Photos without labels, as people took them (runs/list_photos.py), can be graded 
 import argparse
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -36,7 +40,7 @@ from evidence_tables import say
 from PIL import Image, ImageDraw
 
 import mspt
-from mspt.evaluation.evaluate import Indices, estimate, score_entries
+from mspt.evaluation.evaluate import Estimate, Indices, estimate, score_entries
 from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
 from mspt.evaluation.metrics import Vector, srcc
 from mspt.image.crop import crop_centre_square
@@ -71,6 +75,13 @@ def draw_photos(entries: Sequence[Entry], seed: int, damaged_every: int = 1) -> 
         if number % damaged_every == 0
     ]
     return [drawn[i] for i in rng.permutation(len(drawn))]
+
+
+def photos_again(entries: Sequence[Entry], grades: Grades, seed: int) -> list[Entry]:
+    """Return the photos that were graded before, shuffled."""
+    before = sorted(next(iter(grades.values())))
+    by_name = {entry.path.name: entry for entry in entries}
+    return [by_name[before[i]] for i in np.random.default_rng(seed).permutation(len(before))]
 
 
 def write_photos(photos: Sequence[Entry], out_dir: Path) -> None:
@@ -116,19 +127,33 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def collect_grades(out_dir: Path, viewers: Sequence[Path], grades: Path) -> None:
+def collect_grades(
+    out_dir: Path, viewers: Sequence[Path], grades: Path, *, again: bool = False
+) -> None:
     """Write the grades of several viewers beside each other, in the order of the files' names.
+
+    Args:
+        out_dir: of `write_photos`.
+        viewers: a file by each.
+        grades: the file to write.
+        again: keep what earlier viewers said of the same photos.
 
     Raises:
         SystemExit: if a viewer left a photo out or wrote something else than 0 to 100, or if two
             have one name.
     """
-    if len({path.stem for path in viewers}) < len(viewers):
-        raise SystemExit(f"{', '.join(map(str, viewers))}: name each file by its viewer")
+    rows = {row["file"]: row for row in read_csv(grades)} if again else {}
+    names = [name for name in next(iter(rows.values()), {}) if name != "file"]
+    names += [path.stem for path in viewers]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"{', '.join(names)}: name each file by its viewer")
     key = read_csv(out_dir / "key.csv")
-    given = {path.stem: read_viewer(path, [row["photo"] for row in key]) for path in viewers}
-    rows = [(row["file"], *texts) for row, *texts in zip(key, *given.values(), strict=True)]
-    write_csv(grades, ("file", *given), sorted(rows))
+    for viewer in viewers:
+        given = read_viewer(viewer, [row["photo"] for row in key])
+        for row, grade in zip(key, given, strict=True):
+            rows.setdefault(row["file"], {"file": row["file"]})[viewer.stem] = grade
+    table = [(file, *(row[name] for name in names)) for file, row in sorted(rows.items())]
+    write_csv(grades, ("file", *names), table)
 
 
 def read_viewer(path: Path, photos: Sequence[str]) -> list[str]:
@@ -230,7 +255,15 @@ class Graded:
         a, b = self.values[first], self.values[second]
         if np.ptp(a) == 0 or np.ptp(b) == 0:  # what is constant correlates with nothing
             return ""
-        return say(estimate(lambda i: srcc(a[i], b[i]), [e.group for e in self.entries], 1000))
+        return say(self._estimate(lambda i: srcc(a[i], b[i])))
+
+    def gain(self, target: str, model: str, rival: str) -> str:
+        """Return by how much a model's SRCC with the target is above another's, paired."""
+        t, a, b = (self.values[name] for name in (target, model, rival))
+        return say(self._estimate(lambda i: srcc(a[i], t[i]) - srcc(b[i], t[i])), "+.3f")
+
+    def _estimate(self, statistic: Callable[[Indices], float]) -> Estimate:
+        return estimate(statistic, [e.group for e in self.entries], 1000)
 
 
 def compare_graded(
@@ -257,6 +290,9 @@ def compare_graded(
             for name, p in parts.items()
         ]
         yield f"| {first}, {second} | {' | '.join(cells)} |"
+    for model, rival in combinations(scores, 2):
+        cells = [p.gain("mean grade", model, rival) for p in parts.values()]
+        yield f"| {model} over {rival} | {' | '.join(cells)} |"
 
 
 def compare_labels(
@@ -286,27 +322,34 @@ def main() -> None:
         command.add_argument("data", type=Path)
     for command in (make, collect):
         command.add_argument("out", type=Path)
+        command.add_argument("--again", action="store_true", help="photos graded before")
     make.add_argument("--seed", type=int, default=0)
     make.add_argument(
         "--damaged-every", type=int, default=1, metavar="N", help="of N people one damaged version"
     )
     collect.add_argument("viewers", type=Path, nargs="+", help="copies of grades.csv, filled in")
     count.add_argument("--model", action="append", help="default: base and fast")
+    label.add_argument("--grades", type=Path, help="of another set of the same photos")
     options = parser.parse_args()
     if options.command == "collect":
-        collect_grades(options.out, options.viewers, grades_file(options.data))
+        grades_path = grades_file(options.data)
+        collect_grades(options.out, options.viewers, grades_path, again=options.again)
         return
     labels = "needed" if options.command == "label" else "optional"
     entries = read_manifest(options.data / "manifest.csv", labels=labels)
     if options.command == "make":
-        photos = draw_photos(entries, options.seed, options.damaged_every)
+        if options.again:
+            photos = photos_again(entries, read_grades(grades_file(options.data)), options.seed)
+        else:
+            photos = draw_photos(entries, options.seed, options.damaged_every)
         write_photos(photos, options.out)
         print(f"{len(photos)} photos: {options.out}; fill in copies of grades.csv")
         return
-    grades = read_grades(grades_file(options.data))
     if options.command == "label":
-        write_manifest(options.data / "graded.csv", count_faults(entries, grades))
+        of_photos = read_grades(options.grades or grades_file(options.data))
+        write_manifest(options.data / "graded.csv", count_faults(entries, of_photos))
         return
+    grades = read_grades(grades_file(options.data))
     scores = {m: score_entries(entries, mspt.load(m)) for m in options.model or ["base", "fast"]}
     for line in compare_graded(entries, grades, scores):
         print(line, flush=True)

@@ -18,7 +18,8 @@
 `label`:   Writes DATA/blended.csv: labels that count the photos' own faults, as blind_grades.py
            makes them, and where an image was graded the mean of that and its grade; and for photos
            as people took them REAL/graded.csv: what their grades alone say.
-`count`:   SRCC of the grades with labels, models, and among viewers where an image was dealt twice.
+`count`:   SRCC of the grades with labels, models (with several, by how much each is above those
+           named after it, paired), and among viewers where an image was dealt twice.
 
 Viewers use the scale each in their own way; within a deal all get images by chance, so their grades
 are brought to the same mean and standard deviation before anything else. The two deals that were
@@ -29,6 +30,7 @@ collected: `one`, training images, and `two`, which checks it: 400 images of `va
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +255,8 @@ def compare_damaged(
     yield "|---|---|"
     for name in list(values)[1:]:
         yield f"| {name} | {whole.agreement('grade', name)} |"
+    for model, rival in combinations(scores, 2):
+        yield f"| {model} over {rival} | {whole.gain('grade', model, rival)} |"
     if twice := [i for i in range(len(rows)) if len(graded[entries[rows[i]].path.name]) > 1]:
         pairs = np.array([graded[entries[rows[i]].path.name][:2] for i in twice])
         both = Graded([entries[rows[i]] for i in twice], {"a": pairs[:, 0], "b": pairs[:, 1]})

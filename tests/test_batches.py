@@ -117,20 +117,30 @@ def test_processes_share_a_batch_out_and_change_nothing(frames: Frames) -> None:
         assert torch.equal(part.mos, whole.mos[rank::2])
 
 
-def test_ranked_images_of_an_identity_come_together(frames: Frames) -> None:
+def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Frames) -> None:
     who = [f"p{index % 4}" for index in range(24)]  # four people of six images
     entries = [replace(e, identity=p) for e, p in zip(frames.entries, who, strict=True)]
     people = Frames(frames.rgb, frames.mos, entries)
-    source = BatchSource(people, stage(batch=12, rank=1.0), seed=0, number=1)
+    source = BatchSource(people, stage(batch=14, rank=1.0), seed=0, number=1)
     for epoch in range(4):
         drawn = [source.draw(2 * epoch + half) for half in (0, 1)]
         order = torch.cat([batch.identity for batch in drawn]).tolist()
-        assert sorted(order) == sorted([0, 1, 2, 3] * 6)
-        assert sum(a == b for a, b in pairwise(order)) >= 4 * (3 + 1), order  # runs of 4 and of 2
+        assert sorted(order) == sorted([0, 1, 2, 3] * 7), "six of each, the best one twice"
+        assert sum(a == b for a, b in pairwise(order)) >= 4 * (3 + 2), order  # runs of 4 and of 3
         seen = torch.cat([batch.mos for batch in drawn]).tolist()
-        assert sorted(seen) == pytest.approx(sorted(frames.mos.tolist()))
+        assert set(seen) == set(frames.mos.tolist())
+        starts = [i for i in range(28) if i in (0, 27) or order[i] != order[i - 1]]
+        best = {n: max(m for m, i in zip(seen, order, strict=True) if i == n) for n in range(4)}
+        assert all(seen[i] == best[order[i]] for i in starts if i < 27)
     unranked = BatchSource(people, stage(batch=24), seed=0, number=1).draw(0).identity.tolist()
     assert sum(a == b for a, b in pairwise(unranked)) < 16
+
+
+def test_ranking_without_identities_shows_every_image_once(frames: Frames) -> None:
+    alone = [replace(e, identity=f"p{index}") for index, e in enumerate(frames.entries)]
+    people = Frames(frames.rgb, frames.mos, alone)
+    batch = BatchSource(people, stage(batch=24, rank=1.0), seed=0, number=1).draw(3)
+    assert sorted(batch.identity.tolist()) == list(range(24))
 
 
 @pytest.mark.parametrize(("replay", "old"), [(0.0, 0), (0.25, 1), (0.5, 2)])

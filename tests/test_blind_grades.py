@@ -131,6 +131,36 @@ def test_photos_as_people_took_them_are_compared_by_source(
     assert "label" not in "".join(lines)
 
 
+def test_gains_of_models_are_paired(grades: blind_grades.Grades, entries: list[Entry]) -> None:
+    scores = {"base": np.array([e.mos for e in entries])}
+    scores["poor"] = -scores["base"]
+    line = list(blind_grades.compare_graded(entries, grades, scores))[-1]
+    name, _undamaged, damaged = (cell.strip() for cell in line.strip("|").split("|"))
+    base = list(blind_grades.compare_graded(entries, grades, {"base": scores["base"]}))[-1]
+    assert name == "base over poor"
+    assert float(damaged.split()[0]) == pytest.approx(
+        2 * float(base.split("|")[3].split()[0]), abs=2e-3
+    )
+
+
+def test_more_viewers_grade_the_same_photos(
+    grades: blind_grades.Grades, entries: list[Entry], tmp_path: Path
+) -> None:
+    photos = blind_grades.photos_again(entries, grades, seed=3)
+    assert sorted(p.path.name for p in photos) == sorted(grades["ann"])
+    out, collected = tmp_path / "again", tmp_path / "grades" / "set.csv"
+    blind_grades.write_photos(photos, out)
+    rows = [(row["photo"], "70") for row in blind_grades.read_csv(out / "key.csv")]
+    blind_grades.write_csv(tmp_path / "cid.csv", ("photo", "grade"), rows)
+    blind_grades.collect_grades(out, [tmp_path / "cid.csv"], collected, again=True)
+    after = blind_grades.read_grades(collected)
+    assert list(after) == ["ann", "bob", "cid"]
+    assert after["ann"] == grades["ann"]
+    assert set(after["cid"].values()) == {70}
+    with pytest.raises(SystemExit, match="ann, bob, cid, cid: name each file by its viewer"):
+        blind_grades.collect_grades(out, [tmp_path / "cid.csv"], collected, again=True)
+
+
 def test_viewers_labels_and_models_are_compared(
     grades: blind_grades.Grades, entries: list[Entry]
 ) -> None:

@@ -24,7 +24,7 @@ from mspt.training.frames import Frames
 from mspt.training.stages import StageConfig
 
 _ORDER, _AUGMENT = 1, 2  # first part of every seed: no two things share a random stream
-_TOGETHER = 4  # images of an identity that follow each other where they are ranked
+_FOLLOWERS = 3  # images of an identity that follow its best one where they are ranked
 
 Indices = npt.NDArray[np.intp]
 
@@ -45,6 +45,62 @@ class Shard:
 
     rank: int = 0
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Images that a stage draws from, in an endless seeded shuffle.
+
+    Each pass has an order of its own and sees every member exactly once. Ranked images of an
+    identity come together, a few at a time, and its best one before each few: that a photo is
+    better than its damaged versions is what ranking is for.
+    """
+
+    members: Indices
+    best: Indices | None = None  # of each member's identity; those that lead are no members
+
+    @classmethod
+    def ranked(cls, images: Indices, identity: Indices, mos: npt.NDArray[np.float32]) -> "Pool":
+        """Make a pool in which images of an identity come together."""
+        by_mos = np.argsort(-mos, kind="stable")
+        _, first, inverse, count = np.unique(
+            identity[by_mos], return_index=True, return_inverse=True, return_counts=True
+        )
+        best = np.empty_like(images)
+        best[by_mos] = images[by_mos[first[inverse]]]
+        alone = np.empty(len(images), dtype=bool)
+        alone[by_mos] = count[inverse] == 1
+        follows = alone | (best != images)
+        return cls(images[follows], best[follows])
+
+    def draw(self, count: int, step: int, *, key: tuple[int, ...]) -> Indices:
+        """Return the `count` images that a step takes."""
+        places = np.arange(step * count, (step + 1) * count)
+        passes = places // len(self)
+        orders = {n: self._shuffle(np.random.default_rng([*key, n])) for n in np.unique(passes)}
+        return np.array([orders[n][p % len(self)] for n, p in zip(passes, places, strict=True)])
+
+    def __len__(self) -> int:
+        """Return how many images a pass shows."""
+        if self.best is None:
+            return len(self.members)
+        _, count = np.unique(self.best[self.best != self.members], return_counts=True)
+        return len(self.members) + int(np.sum(-(-count // _FOLLOWERS)))
+
+    def _shuffle(self, rng: Generator) -> Indices:
+        """Return the members of a pass in order, those that lead among them."""
+        order = rng.permutation(len(self.members))
+        if self.best is None:
+            return self.members[order]
+        order = order[np.argsort(self.best[order], kind="stable")]
+        starts = np.searchsorted(self.best[order], self.best[order])
+        opens_group = (np.arange(len(order)) - starts) % _FOLLOWERS == 0
+        group = np.cumsum(opens_group) - 1
+        place = rng.permutation(group[-1] + 1)
+        moved = np.argsort(place[group], kind="stable")
+        images, best = self.members[order[moved]], self.best[order[moved]]
+        led = np.flatnonzero(opens_group[moved] & (best != images))
+        return np.insert(images, led, best[led])
 
 
 class BatchSource:
@@ -76,27 +132,28 @@ class BatchSource:
         self._identity = np.unique(groups, return_inverse=True)[1].astype(np.int64)
         self._pools = list(self._split(earlier))
 
-    def _split(self, earlier: Set[str]) -> Iterator[tuple[Indices, int]]:
+    def _split(self, earlier: Set[str]) -> Iterator[tuple[Pool, int]]:
         """Yield the pools of images and how many of a batch come from each."""
         everything = np.arange(len(self._frames))
         if self._stage.replay is None:
-            yield everything, self._stage.batch
+            yield self._pool(everything), self._stage.batch
             return
         old = np.array([entry.source in earlier for entry in self._frames.entries])
         replayed = round(self._stage.replay * self._stage.batch)
-        yield everything[~old], self._stage.batch - replayed
+        yield self._pool(everything[~old]), self._stage.batch - replayed
         if replayed:
-            yield everything[old], replayed
+            yield self._pool(everything[old]), replayed
+
+    def _pool(self, members: Indices) -> Pool:
+        if not self._stage.rank:
+            return Pool(members)
+        return Pool.ranked(members, self._identity[members], self._frames.mos[members])
 
     def draw(self, step: int) -> Batch:
         """Return the batch of a step."""
         run = (self._seed, self._number)
-        ranked = self._identity if self._stage.rank else None
         chosen = np.concatenate(
-            [
-                draw_indices(pool, n, step, key=(_ORDER, *run, i), identity=ranked)
-                for i, (pool, n) in enumerate(self._pools)
-            ]
+            [pool.draw(n, step, key=(_ORDER, *run, i)) for i, (pool, n) in enumerate(self._pools)]
         )
         mine = range(self._shard.rank, len(chosen), self._shard.count)
         pixels = np.empty((len(mine), *self._frames.rgb.shape[1:]), dtype=np.uint8)
@@ -111,40 +168,6 @@ class BatchSource:
     def stream(self, first: int, last: int, *, workers: int) -> Iterator[Batch]:
         """Yield the batches of the steps first..last-1 in order, drawn ahead by threads."""
         return map_in_order(self.draw, range(first, last), workers=workers, window=2)
-
-
-def draw_indices(
-    pool: Indices,
-    count: int,
-    step: int,
-    *,
-    key: tuple[int, ...],
-    identity: Indices | None = None,
-) -> Indices:
-    """Return the `count` members of the pool that a step takes from an endless seeded shuffle.
-
-    Each pass over the pool has an order of its own and sees every member exactly once. Given the
-    identity of every image, those of one come together, a few at a time.
-    """
-    places = np.arange(step * count, (step + 1) * count)
-    epochs = places // len(pool)
-    orders = {
-        e: _shuffle(pool, np.random.default_rng([*key, e]), identity) for e in np.unique(epochs)
-    }
-    return np.array([orders[e][p % len(pool)] for e, p in zip(epochs, places, strict=True)])
-
-
-def _shuffle(pool: Indices, rng: Generator, identity: Indices | None) -> Indices:
-    """Return the pool in random order; given identities, `_TOGETHER` images of one in a row."""
-    order: Indices = rng.permutation(pool)
-    if identity is None:
-        return order
-    order = order[np.argsort(identity[order], kind="stable")]
-    starts = np.searchsorted(identity[order], identity[order])
-    opens_group = (np.arange(len(order)) - starts) % _TOGETHER == 0
-    group = np.cumsum(opens_group) - 1
-    place = rng.permutation(group[-1] + 1)
-    return order[np.argsort(place[group], kind="stable")]
 
 
 def augment(rgb: RGB, rng: Generator, out: RGB, *, shift: float, flip: bool) -> None:
