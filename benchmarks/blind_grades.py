@@ -2,7 +2,7 @@
 
     python benchmarks/blind_grades.py make data/release-val out/grades
     python benchmarks/blind_grades.py collect data/release-val out/grades ann.csv bob.csv
-    python benchmarks/blind_grades.py count data/release-val [--model base ...]
+    python benchmarks/blind_grades.py count data/release-val [--model base-6=FILE.onnx ...]
     python benchmarks/blind_grades.py label data/release-val [--grades FILE]
 
 A label of `mspt synthesize` says what damage took from a photo; the photo before it always has 1.
@@ -19,9 +19,9 @@ Photos without labels, as people took them (runs/list_photos.py), can be graded 
            beside each other, a row per image: `file`, and a column for each viewer. With `--again`
            new viewers' columns come after those that are there.
 `count`:   How viewers, labels and models agree (SRCC) on undamaged and on damaged photos, and how
-           models agree with all labels of the set, as they are and as `label` writes them; with
-           several models, by how much each is above those named after it, paired. Intervals: 95 %,
-           bootstrap over people.
+           models agree with all labels of the set, as they are and as `label` writes them; where
+           both `base` and a `base-6` are counted, by how much the one is above the other, paired.
+           Intervals: 95 %, bootstrap over people.
 `label`:   Writes DATA/graded.csv, a manifest in which every label is multiplied by what the photo's
            own faults leave: the root of the mean grade of it undamaged over 90, at most 1. The
            root, since faults show less beside damage (EXPERIMENTS.md).
@@ -32,7 +32,7 @@ import csv
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
@@ -266,6 +266,17 @@ class Graded:
         return estimate(statistic, [e.group for e in self.entries], 1000)
 
 
+def successors(models: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield models and those they follow: `base` and `base-6`."""
+    return ((new, old) for new, old in permutations(models, 2) if old.startswith(f"{new}-"))
+
+
+def score_models(entries: Sequence[Entry], more: Sequence[str]) -> dict[str, Vector]:
+    """Return the scores of `base`, `fast` and more models, each `NAME=FILE.onnx`."""
+    models = {"base": "base", "fast": "fast"} | dict(model.split("=", 1) for model in more)
+    return {name: score_entries(entries, mspt.load(model)) for name, model in models.items()}
+
+
 def compare_graded(
     entries: Sequence[Entry], grades: Grades, scores: Mapping[str, Vector]
 ) -> Iterator[str]:
@@ -290,7 +301,7 @@ def compare_graded(
             for name, p in parts.items()
         ]
         yield f"| {first}, {second} | {' | '.join(cells)} |"
-    for model, rival in combinations(scores, 2):
+    for model, rival in successors(scores):
         cells = [p.gain("mean grade", model, rival) for p in parts.values()]
         yield f"| {model} over {rival} | {' | '.join(cells)} |"
 
@@ -328,7 +339,7 @@ def main() -> None:
         "--damaged-every", type=int, default=1, metavar="N", help="of N people one damaged version"
     )
     collect.add_argument("viewers", type=Path, nargs="+", help="copies of grades.csv, filled in")
-    count.add_argument("--model", action="append", help="default: base and fast")
+    count.add_argument("--model", action="append", default=[], metavar="NAME=FILE.onnx")
     label.add_argument("--grades", type=Path, help="of another set of the same photos")
     options = parser.parse_args()
     if options.command == "collect":
@@ -350,7 +361,7 @@ def main() -> None:
         write_manifest(options.data / "graded.csv", count_faults(entries, of_photos))
         return
     grades = read_grades(grades_file(options.data))
-    scores = {m: score_entries(entries, mspt.load(m)) for m in options.model or ["base", "fast"]}
+    scores = score_models(entries, options.model)
     for line in compare_graded(entries, grades, scores):
         print(line, flush=True)
     if not any(math.isnan(e.mos) for e in entries):

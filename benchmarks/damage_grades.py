@@ -4,7 +4,7 @@
     python benchmarks/damage_grades.py collect out/one
     python benchmarks/damage_grades.py fit data/release-train-4 --deal one
     python benchmarks/damage_grades.py label data/release-train-4 [--real data/real-train]
-    python benchmarks/damage_grades.py count data/release-val ... [--model base ...]
+    python benchmarks/damage_grades.py count data/release-val ... [--model base-6=FILE.onnx ...]
 
 `make`:    Deals damaged images of the sets, drawn at random, to viewers: OUT/v1/s001.png and on,
            two on a sheet at 640 px, numbered; OUT/key-v1.csv, which nobody who grades should open,
@@ -18,8 +18,8 @@
 `label`:   Writes DATA/blended.csv: labels that count the photos' own faults, as blind_grades.py
            makes them, and where an image was graded the mean of that and its grade; and for photos
            as people took them REAL/graded.csv: what their grades alone say.
-`count`:   SRCC of the grades with labels, models (with several, by how much each is above those
-           named after it, paired), and among viewers where an image was dealt twice.
+`count`:   SRCC of the grades with labels, models (`base` and `base-6`: and by how much the one is
+           above the other, paired), and among viewers where an image was dealt twice.
 
 Viewers use the scale each in their own way; within a deal all get images by chance, so their grades
 are brought to the same mean and standard deviation before anything else. The two deals that were
@@ -30,7 +30,6 @@ collected: `one`, training images, and `two`, which checks it: 400 images of `va
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +46,12 @@ from blind_grades import (
     read_csv,
     read_grades,
     read_viewer,
+    score_models,
+    successors,
     write_csv,
 )
 from scipy.optimize import minimize
 
-import mspt
-from mspt.evaluation.evaluate import score_entries
 from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
 from mspt.evaluation.metrics import Vector
 from mspt.synthesis.labels import Sight, store_calibration, stored_calibration
@@ -255,7 +254,7 @@ def compare_damaged(
     yield "|---|---|"
     for name in list(values)[1:]:
         yield f"| {name} | {whole.agreement('grade', name)} |"
-    for model, rival in combinations(scores, 2):
+    for model, rival in successors(scores):
         yield f"| {model} over {rival} | {whole.gain('grade', model, rival)} |"
     if twice := [i for i in range(len(rows)) if len(graded[entries[rows[i]].path.name]) > 1]:
         pairs = np.array([graded[entries[rows[i]].path.name][:2] for i in twice])
@@ -285,7 +284,7 @@ def main() -> None:
     make.add_argument("--seed", type=int, default=0)
     fitting.add_argument("--deal", required=True, metavar="NAME")
     label.add_argument("--real", type=Path, metavar="SET", help="of runs/list_photos.py")
-    count.add_argument("--model", action="append", help="default: base and fast")
+    count.add_argument("--model", action="append", default=[], metavar="NAME=FILE.onnx")
     options = parser.parse_args()
     if options.command == "make":
         entries = [e for data in options.data for e in read_manifest(data / "manifest.csv")]
@@ -297,7 +296,7 @@ def main() -> None:
     elif options.command == "label":
         write_labels(options.data, options.real)
     else:
-        print_counts(options.data, options.model or ["base", "fast"])
+        print_counts(options.data, options.model)
 
 
 def write_sight(sight: Mapping[str, Sight]) -> None:
@@ -320,7 +319,7 @@ def print_counts(sets: Sequence[Path], models: Sequence[str]) -> None:
     """Print the tables of several sets."""
     for data in sets:
         entries = read_manifest(data / "manifest.csv")
-        scores = {m: score_entries(entries, mspt.load(m)) for m in models}
+        scores = score_models(entries, models)
         print(f"\n{data.name}\n")
         graded = read_damaged(DAMAGED_GRADES, data)
         for line in compare_damaged(entries, graded, scores, read_counted(data, entries)):

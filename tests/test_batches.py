@@ -129,9 +129,10 @@ def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Fram
         assert sum(a == b for a, b in pairwise(order)) >= 4 * (3 + 2), order  # runs of 4 and of 3
         seen = torch.cat([batch.mos for batch in drawn]).tolist()
         assert set(seen) == set(frames.mos.tolist())
-        starts = [i for i in range(28) if i in (0, 27) or order[i] != order[i - 1]]
+        leads = torch.cat([batch.leads for batch in drawn]).nonzero().flatten().tolist()
+        assert sorted(order[i] for i in leads) == [0, 1, 2, 3], "of two groups one has the best"
         best = {n: max(m for m, i in zip(seen, order, strict=True) if i == n) for n in range(4)}
-        assert all(seen[i] == best[order[i]] for i in starts if i < 27)
+        assert all(seen[i] == best[order[i]] and order[i + 1] == order[i] for i in leads)
     unranked = BatchSource(people, stage(batch=24), seed=0, number=1).draw(0).identity.tolist()
     assert sum(a == b for a, b in pairwise(unranked)) < 16
 

@@ -133,11 +133,11 @@ def test_photos_as_people_took_them_are_compared_by_source(
 
 def test_gains_of_models_are_paired(grades: blind_grades.Grades, entries: list[Entry]) -> None:
     scores = {"base": np.array([e.mos for e in entries])}
-    scores["poor"] = -scores["base"]
+    scores["base-6"] = -scores["base"]
     line = list(blind_grades.compare_graded(entries, grades, scores))[-1]
     name, _undamaged, damaged = (cell.strip() for cell in line.strip("|").split("|"))
     base = list(blind_grades.compare_graded(entries, grades, {"base": scores["base"]}))[-1]
-    assert name == "base over poor"
+    assert name == "base over base-6"
     assert float(damaged.split()[0]) == pytest.approx(
         2 * float(base.split("|")[3].split()[0]), abs=2e-3
     )

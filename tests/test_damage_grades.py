@@ -185,8 +185,8 @@ def test_grades_are_compared_with_labels_scores_and_each_other(entries: list[Ent
     assert cells["label with the photo's faults"].startswith("-1.000")
     assert cells["base"].startswith("1.000")
     assert cells["another viewer's grade (12 images)"].startswith("1.000")
-    scores["poor"] = -scores["base"]
+    scores["base-6"] = -scores["base"]
     lines = list(damage_grades.compare_damaged(entries, graded, scores, entries))
-    assert "| base over poor | +2.000" in "".join(lines)
+    assert "| base over base-6 | +2.000" in "".join(lines)
     lines = list(damage_grades.compare_damaged(entries, graded, scores, entries))
     assert not any("faults" in line for line in lines), "no photo's own faults are known"

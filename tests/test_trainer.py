@@ -363,7 +363,7 @@ def test_accumulated_parts_give_the_mse_gradient_of_the_whole(run: RunConfig) ->
         stage = run.stages[0].model_copy(update={"freeze_steps": 1})
         engine.enter_stage(stage)
         rgb = torch.arange(4 * 32 * 32 * 3).reshape(4, 32, 32, 3).remainder(251).to(torch.uint8)
-        engine.train_step(stage, 1, Batch(0, rgb, torch.linspace(0, 1, 4), torch.arange(4)))
+        engine.train_step(stage, 1, Batch.of_strangers(0, rgb, torch.linspace(0, 1, 4)))
         gradients.append(engine.network.classifier.weight.grad.clone())
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-8)
     assert gradients[0].abs().max() > 0
@@ -384,7 +384,7 @@ def test_consistency_brings_the_scores_of_an_image_and_its_mirror_image_together
         engine = Engine(run)
         engine.enter_stage(stage)
         for step in range(40):
-            result = engine.train_step(stage, 1, Batch(step, rgb, mos, torch.arange(len(mos))))
+            result = engine.train_step(stage, 1, Batch.of_strangers(step, rgb, mos))
             assert result.score.shape == (8,)
         pixels = to_pixels(rgb)
         with torch.no_grad():
@@ -403,10 +403,26 @@ def test_ranking_makes_order_within_an_identity_count(run: RunConfig) -> None:
     for rank, identity in ((0.0, one), (2.0, one), (2.0, torch.arange(4))):
         engine, stage = Engine(run), run.stages[0].model_copy(update={"rank": rank})
         engine.enter_stage(stage)
-        batch = Batch(0, rgb.to(torch.uint8), mos, identity)
+        batch = Batch(0, rgb.to(torch.uint8), mos, identity, torch.zeros(4, dtype=torch.bool))
         losses[rank, bool(identity.any())] = engine.train_step(stage, 1, batch).loss
     assert losses[2.0, False] > losses[0.0, False] + 0.01
     assert losses[2.0, True] == pytest.approx(losses[0.0, False])
+
+
+def test_an_image_that_leads_is_ranked_and_nothing_else(run: RunConfig) -> None:
+    from mspt.training.batches import Batch
+    from mspt.training.engine import Engine
+
+    rgb = torch.randint(0, 256, (4, 32, 32, 3), generator=torch.Generator().manual_seed(0))
+    mos, one = torch.tensor([0.2, 0.4, 0.6, 0.8]), torch.zeros(4, dtype=torch.long)
+    losses = {}
+    for rank, leading in ((0.0, 0), (0.0, 1), (0.0, 4), (2.0, 4)):
+        engine, stage = Engine(run), run.stages[0].model_copy(update={"rank": rank})
+        engine.enter_stage(stage)
+        batch = Batch(0, rgb.to(torch.uint8), mos, one, torch.arange(4) < leading)
+        losses[rank, leading] = engine.train_step(stage, 1, batch).loss
+    assert losses[0.0, 1] != pytest.approx(losses[0.0, 0])
+    assert losses[0.0, 4] == 0 < losses[2.0, 4]
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(run: RunConfig, tmp_path: Path) -> None:

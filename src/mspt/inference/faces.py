@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mspt.drafts import whole_file
 from mspt.errors import ConfigError, MissingExtraError, ModelError
 from mspt.image.crop import RGB
 from mspt.results import FaceBox
@@ -159,7 +160,6 @@ def fetch_detector(url: str = URL) -> Path:
             "nothing was kept"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_suffix(".part")
-    draft.write_bytes(data)
-    draft.replace(target)
+    with whole_file(target) as draft:
+        draft.write_bytes(data)
     return target

@@ -10,7 +10,6 @@ lines in records.jsonl say so.
 
 import csv
 import json
-import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
+from mspt.drafts import whole_file
 from mspt.errors import ConfigError, ImageError, ManifestError, SynthesisError
 from mspt.evaluation.manifest import SPLITS, Entry, write_manifest
 from mspt.image.crop import RGB, crop_centre_square
@@ -220,9 +220,8 @@ class Journal:
         """Write the whole journal again: drops a torn last line."""
         lines: list[Record] = [self._header]
         lines += [{"photo": photo, "images": images} for photo, images in self.done.items()]
-        draft = self.path.with_suffix(".part")
-        draft.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        draft.replace(self.path)
+        with whole_file(self.path) as draft:
+            draft.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _difference(before: Record, now: Record) -> str:
@@ -312,9 +311,8 @@ def _save(
 ) -> Record:
     """Write one PNG at once (never half a file under the final name); return its record."""
     path = out_dir / "images" / f"{photo.name}_{number:02d}.png"
-    draft = path.with_suffix(".part")
-    Image.fromarray(rgb).save(draft, "PNG", compress_level=1)
-    os.replace(draft, path)
+    with whole_file(path) as draft:
+        Image.fromarray(rgb).save(draft, "PNG", compress_level=1)
     relative = path.relative_to(out_dir).as_posix()
     return {"path": relative, "source": source, "degradation": kind, "severity": severity}
 

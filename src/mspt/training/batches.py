@@ -24,7 +24,7 @@ from mspt.training.frames import Frames
 from mspt.training.stages import StageConfig
 
 _ORDER, _AUGMENT = 1, 2  # first part of every seed: no two things share a random stream
-_FOLLOWERS = 3  # images of an identity that follow its best one where they are ranked
+_TOGETHER = 3  # images of an identity that come in a row, and its best, where they are ranked
 
 Indices = npt.NDArray[np.intp]
 
@@ -37,6 +37,13 @@ class Batch:
     rgb: Tensor  # uint8 (n, S, S, 3)
     mos: Tensor  # float32 (n,)
     identity: Tensor  # int64 (n,): equal where images show the same
+    leads: Tensor  # bool (n,): is there to be compared with only
+
+    @classmethod
+    def of_strangers(cls, step: int, rgb: Tensor, mos: Tensor) -> "Batch":
+        """Return a batch of images of which no two show the same."""
+        every = torch.arange(len(mos))
+        return cls(step, rgb, mos, every, torch.zeros(len(mos), dtype=torch.bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,55 +59,55 @@ class Pool:
     """Images that a stage draws from, in an endless seeded shuffle.
 
     Each pass has an order of its own and sees every member exactly once. Ranked images of an
-    identity come together, a few at a time, and its best one before each few: that a photo is
-    better than its damaged versions is what ranking is for.
+    identity come together, a few at a time, and its best one leads those that it is not among:
+    that a photo is better than its damaged versions is what ranking is for.
     """
 
     members: Indices
-    best: Indices | None = None  # of each member's identity; those that lead are no members
+    best: Indices | None = None  # of each member's identity
 
     @classmethod
     def ranked(cls, images: Indices, identity: Indices, mos: npt.NDArray[np.float32]) -> "Pool":
         """Make a pool in which images of an identity come together."""
         by_mos = np.argsort(-mos, kind="stable")
-        _, first, inverse, count = np.unique(
-            identity[by_mos], return_index=True, return_inverse=True, return_counts=True
-        )
+        _, first, inverse = np.unique(identity[by_mos], return_index=True, return_inverse=True)
         best = np.empty_like(images)
         best[by_mos] = images[by_mos[first[inverse]]]
-        alone = np.empty(len(images), dtype=bool)
-        alone[by_mos] = count[inverse] == 1
-        follows = alone | (best != images)
-        return cls(images[follows], best[follows])
+        return cls(images, best)
 
-    def draw(self, count: int, step: int, *, key: tuple[int, ...]) -> Indices:
-        """Return the `count` images that a step takes."""
+    def draw(
+        self, count: int, step: int, *, key: tuple[int, ...]
+    ) -> tuple[Indices, npt.NDArray[np.bool_]]:
+        """Return the `count` images that a step takes, and which of them only lead others."""
         places = np.arange(step * count, (step + 1) * count)
         passes = places // len(self)
         orders = {n: self._shuffle(np.random.default_rng([*key, n])) for n in np.unique(passes)}
-        return np.array([orders[n][p % len(self)] for n, p in zip(passes, places, strict=True)])
+        drawn = [(orders[n], p % len(self)) for n, p in zip(passes, places, strict=True)]
+        images = np.array([order[0][place] for order, place in drawn])
+        return images, np.array([order[1][place] for order, place in drawn])
 
     def __len__(self) -> int:
         """Return how many images a pass shows."""
         if self.best is None:
             return len(self.members)
-        _, count = np.unique(self.best[self.best != self.members], return_counts=True)
-        return len(self.members) + int(np.sum(-(-count // _FOLLOWERS)))
+        _, count = np.unique(self.best, return_counts=True)
+        return len(self.members) + int(np.sum(-(-count // _TOGETHER) - 1))
 
-    def _shuffle(self, rng: Generator) -> Indices:
-        """Return the members of a pass in order, those that lead among them."""
+    def _shuffle(self, rng: Generator) -> tuple[Indices, npt.NDArray[np.bool_]]:
+        """Return the images of a pass in order, and which of them only lead others."""
         order = rng.permutation(len(self.members))
         if self.best is None:
-            return self.members[order]
+            return self.members[order], np.zeros(len(order), dtype=bool)
         order = order[np.argsort(self.best[order], kind="stable")]
-        starts = np.searchsorted(self.best[order], self.best[order])
-        opens_group = (np.arange(len(order)) - starts) % _FOLLOWERS == 0
+        images, best = self.members[order], self.best[order]
+        starts = np.searchsorted(best, best)
+        opens_group = (np.arange(len(order)) - starts) % _TOGETHER == 0
         group = np.cumsum(opens_group) - 1
-        place = rng.permutation(group[-1] + 1)
-        moved = np.argsort(place[group], kind="stable")
-        images, best = self.members[order[moved]], self.best[order[moved]]
-        led = np.flatnonzero(opens_group[moved] & (best != images))
-        return np.insert(images, led, best[led])
+        is_led = ~np.isin(group, group[images == best])  # its best one is not among it
+        moved = np.argsort(rng.permutation(group[-1] + 1)[group], kind="stable")
+        led = np.flatnonzero((opens_group & is_led)[moved])
+        leads = np.insert(np.zeros(len(order), dtype=bool), led, values=True)
+        return np.insert(images[moved], led, best[moved][led]), leads
 
 
 class BatchSource:
@@ -152,9 +159,10 @@ class BatchSource:
     def draw(self, step: int) -> Batch:
         """Return the batch of a step."""
         run = (self._seed, self._number)
-        chosen = np.concatenate(
-            [pool.draw(n, step, key=(_ORDER, *run, i)) for i, (pool, n) in enumerate(self._pools)]
-        )
+        drawn = [
+            pool.draw(n, step, key=(_ORDER, *run, i)) for i, (pool, n) in enumerate(self._pools)
+        ]
+        chosen, leads = map(np.concatenate, zip(*drawn, strict=True))
         mine = range(self._shard.rank, len(chosen), self._shard.count)
         pixels = np.empty((len(mine), *self._frames.rgb.shape[1:]), dtype=np.uint8)
         for out, place in zip(pixels, mine, strict=True):
@@ -162,7 +170,7 @@ class BatchSource:
             frame = self._frames.rgb[chosen[place]]
             augment(frame, rng, out, shift=self._stage.shift, flip=self._stage.flip)
         taken = chosen[list(mine)]
-        parts = (pixels, self._frames.mos[taken], self._identity[taken])
+        parts = (pixels, self._frames.mos[taken], self._identity[taken], leads[list(mine)])
         return Batch(step, *map(torch.from_numpy, parts))
 
     def stream(self, first: int, last: int, *, workers: int) -> Iterator[Batch]:

@@ -135,14 +135,14 @@ class Engine:
         parts = self._run.engine.accumulate
         device = self.accelerator.device
         losses, scores = [], []
-        shares = (t.chunk(parts) for t in (batch.rgb, batch.mos, batch.identity))
-        for place, (rgb, mos, identity) in enumerate(zip(*shares, strict=True), 1):
+        shares = (t.chunk(parts) for t in (batch.rgb, batch.mos, batch.identity, batch.leads))
+        for place, (rgb, mos, *relations) in enumerate(zip(*shares, strict=True), 1):
             last = place == parts  # only then do processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
                 pixels = to_pixels(rgb.to(device, non_blocking=True))
                 views = torch.cat([pixels, another_view(pixels)]) if stage.views == 2 else pixels
                 score = self._wrapped(views)
-                truth = mos.to(device), identity.to(device)
+                truth = (t.to(device) for t in (mos, *relations))
                 loss = self._loss(stage, pixels, score, *truth) / parts
                 self.accelerator.backward(loss)
             losses.append(float(loss.item()))
@@ -150,12 +150,17 @@ class Engine:
         return sum(losses), np.concatenate(scores)
 
     def _loss(
-        self, stage: StageConfig, pixels: Tensor, scores: Tensor, mos: Tensor, identity: Tensor
+        self,
+        stage: StageConfig,
+        pixels: Tensor,
+        scores: Tensor,
+        mos: Tensor,
+        identity: Tensor,
+        leads: Tensor,
     ) -> Tensor:
         """Return the loss of the scores of `pixels`, behind which those of other views may come."""
-        weights = self._run.loss
         truth = mos.repeat(stage.views)
-        loss = quality_loss(scores, truth, mse_weight=weights.mse, plcc_weight=weights.plcc)
+        loss = self._quality_loss(scores, truth, ~leads.repeat(stage.views))
         score = scores[: len(mos)]
         if stage.consistency:
             loss = loss + stage.consistency * ((score - scores[len(mos) :]) ** 2).mean()
@@ -166,6 +171,15 @@ class Engine:
         if self.anchor and stage.l2sp:
             loss = loss + stage.l2sp * self.anchor.distance(self.network)
         return loss
+
+    def _quality_loss(self, scores: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
+        """Return the loss of the images that are there for their own sake, if they are two."""
+        if counts.sum() < 2:
+            return scores.sum() * 0
+        weights = self._run.loss
+        return quality_loss(
+            scores[counts], truth[counts], mse_weight=weights.mse, plcc_weight=weights.plcc
+        )
 
     def _drop_backbone_gradients(self) -> None:
         for name, parameter in self.network.named_parameters():

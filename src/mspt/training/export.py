@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from mspt.drafts import whole_file
 from mspt.errors import ImageError, ModelError
 from mspt.evaluation.manifest import Entry
 from mspt.image.crop import RGB
@@ -86,7 +87,9 @@ def export_model(
                 f"reference image, more than {allowed:.0e}"
             )
         write_metadata(draft, replace(info, reference=_distribution(scores, release)))
-        _move_whole(draft, out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(out) as copy:  # the draft may be on another disk
+            shutil.copyfile(draft, copy)
     return difference
 
 
@@ -109,14 +112,6 @@ def _distribution(scores: npt.NDArray[np.float64], release: Release) -> Referenc
     quantiles = np.percentile(scores, np.arange(101)).round(6)
     description = f"{release.reference_description} ({len(scores)} images)"
     return Reference(description=description, quantiles=tuple(quantiles.tolist()))
-
-
-def _move_whole(draft: Path, out: Path) -> None:
-    """Move across file systems without ever showing half a file under the final name."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.part")
-    shutil.copyfile(draft, partial)
-    partial.replace(out)
 
 
 def _summarise(state: State) -> dict[str, Any]:

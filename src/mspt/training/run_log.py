@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from mspt.drafts import whole_file
 from mspt.evaluation.metrics import MIN_IMAGES, plcc, srcc
 from mspt.evaluation.report import without_nan
 from mspt.training.budget import Cost
@@ -46,9 +47,8 @@ class RunLog:
         if self._path.exists():
             rows = [row for row in read_metrics(self._path) if _place(row) <= (stage, step)]
             text = "".join(json.dumps(row) + "\n" for row in rows)
-            draft = self._path.with_suffix(".part")
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(self._path)
+            with whole_file(self._path) as draft:
+                draft.write_text(text, encoding="utf-8")
         self._open_board(purge_step=self._global_step(stage, step) + 1)
 
     def add(self, stage: int, step: int, values: Row) -> None:
