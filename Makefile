@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release steadier evener longer seen fresh-images own-faults own-faults-real more-images peers wild evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release steadier evener longer seen led fresh-images own-faults own-faults-real more-images peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -73,6 +73,10 @@ data/release-train-3/manifest.csv data/release-train-4/manifest.csv: $(CONSTANTS
 	$(BIN)/mspt synthesize $(FACES) $(@D) $(PERMISSIVE) --where split=train --seed $(SEED) \
 		--single 6 --second-order 2 --chained 2 --capture 2 --photo-filter 2
 
+data/release-train-5/manifest.csv: $(CONSTANTS) $(VENV)/dev.stamp
+	$(BIN)/mspt synthesize $(FACES) data/release-train-5 $(PERMISSIVE) --where split=train --seed 4 \
+		--single 4 --second-order 2 --chained 2 --capture 2 --photo-filter 4 --gray 0.25
+
 release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
 	$(BIN)/mspt train runs/release-v1.toml --resume
 	$(BIN)/mspt export out/release-v1/checkpoints/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
@@ -85,6 +89,7 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(MAKE) evener
 	$(MAKE) longer
 	$(MAKE) seen
+	$(MAKE) led
 
 steadier: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## the third part of `make release`
 	$(BIN)/mspt train runs/release-v3.toml --resume
@@ -111,13 +116,16 @@ longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 data/release-%/graded.csv: data/release-%/manifest.csv benchmarks/grades/release-%.csv
 	$(BIN)/python benchmarks/blind_grades.py label $(@D)
 
+data/release-train-5/graded.csv: data/release-train-5/manifest.csv benchmarks/grades/release-train-4.csv
+	$(BIN)/python benchmarks/blind_grades.py label $(@D) --grades benchmarks/grades/release-train-4.csv  # of the same photos
+
 # The same, and half of it the grade where damaged images were graded; real photos have grades alone
 data/release-train-4/blended.csv data/real-train/graded.csv &: data/release-train-4/manifest.csv benchmarks/grades/real-train.csv benchmarks/grades/damaged.csv
 	$(BIN)/python runs/list_photos.py $(FACES) data/real-train/manifest.csv --where split=train --where usage=permissive \
 		--without data/release-train-4 --source real
 	$(BIN)/python benchmarks/damage_grades.py label data/release-train-4 --real data/real-train
 
-seen: own-faults data/release-train-4/blended.csv  ## the last part of `make release`
+seen: own-faults data/release-train-4/blended.csv  ## the sixth part of `make release`
 	$(BIN)/mspt train runs/comparisons/own-faults-fast-2.toml --resume
 	$(BIN)/mspt train runs/release-v7-fast.toml --resume
 	$(BIN)/mspt export out/release-v7-fast/checkpoints/stage1-step000700 out/release-v7-fast/fast.onnx --model-version 6-draft $(RELEASE_EXPORT)
@@ -128,6 +136,15 @@ seen: own-faults data/release-train-4/blended.csv  ## the last part of `make rel
 	$(BIN)/python runs/average.py out/release-v7-a/checkpoints/stage1-step000950 out/release-v7-b/checkpoints/stage1-step000750 \
 		--data data/release-train-4 --out out/release-v7
 	$(BIN)/mspt export out/release-v7 out/release-v7/base.onnx --model-version 7 $(RELEASE_EXPORT)
+
+led: data/release-train-4/blended.csv data/release-train-5/graded.csv data/release-val/graded.csv  ## the last part of `make release`
+	$(BIN)/mspt train runs/release-v8-fast.toml --resume
+	$(BIN)/mspt export out/release-v8-fast/checkpoints/stage1-step000500 out/release-v8-fast/fast.onnx --model-version 7 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v8-a.toml --resume
+	$(BIN)/mspt train runs/release-v8-b.toml --resume
+	$(BIN)/python runs/average.py out/release-v8-a/checkpoints/stage1-step001000 out/release-v8-b/checkpoints/stage1-step000700 \
+		--data data/release-train-4 --out out/release-v8
+	$(BIN)/mspt export out/release-v8 out/release-v8/base.onnx --model-version 8 $(RELEASE_EXPORT)
 
 own-faults: data/release-train-4/graded.csv data/release-val/graded.csv data/real-train/graded.csv data/wild-4/labels.csv  ## labels that count the photos' own faults, after `make longer`
 	$(BIN)/mspt train runs/comparisons/own-faults-a.toml --resume
@@ -194,8 +211,8 @@ LABELLED ?= $(wildcard ../shared/data/labelled/flive_voc2012/labels.csv)
 evidence: data/release-test/manifest.csv data/outside-test/manifest.csv  ## all figures of docs/evidence.md, on people never seen in training
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/release-v6/base.onnx),--model base-6=out/release-v6/base.onnx) \
-		$(if $(wildcard out/release-v6-fast/fast.onnx),--model fast-5=out/release-v6-fast/fast.onnx) \
+		$(if $(wildcard out/release-v7/base.onnx),--model base-7=out/release-v7/base.onnx) \
+		$(if $(wildcard out/release-v7-fast-2/fast.onnx),--model fast-6=out/release-v7-fast-2/fast.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-224=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 

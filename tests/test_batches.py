@@ -1,8 +1,11 @@
 """Training images: what scoring sees, drawn in a fixed order, moved and mirrored only."""
 
+import errno
+import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,6 +58,29 @@ def test_images_found_whole_are_not_read_again(
     monkeypatch.setattr(frames_module, "read_rgb", read.append)
     check_images(entries, cache)
     assert sorted(read) == sorted(entry.path for entry in entries[20:])
+
+
+def test_frames_that_the_disk_cannot_hold_are_refused_at_once(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, cache = read_manifest(manifest), tmp_path / "cache"
+    wanted = (
+        r"cache: prepared images need 0\.\d GB, but 0\.0 GB are free; make room, or put the run"
+    )
+
+    def refuse(descriptor: int, offset: int, length: int) -> None:
+        assert (offset, length) == (0, 24 * 64 * 64 * 3 + 128), "pixels, and the header of .npy"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    full = SimpleNamespace(free=0)
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    monkeypatch.setattr(frames_module.shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(ConfigError, match=wanted):
+        build_frames(entries, square_spec(64), cache)
+    full.free = 10**6  # enough when it is looked at, taken before it is reserved
+    with pytest.raises(ConfigError, match="prepared images need"):
+        build_frames(entries, square_spec(64), cache)
+    assert not list(cache.glob("frames*")), "no half file is left"
 
 
 def test_an_image_that_breaks_later_is_named_not_replaced(manifest: Path, tmp_path: Path) -> None:

@@ -281,6 +281,29 @@ def test_another_run_file_or_a_second_start_is_refused(run: RunConfig, tmp_path:
         train_tiny(run, tmp_path / "out", resume=True)
 
 
+def test_a_folder_in_which_another_run_trains_is_refused(run: RunConfig, tmp_path: Path) -> None:
+    program = "\n".join(
+        [
+            "import sys, filelock",
+            "lock = filelock.FileLock(sys.argv[1])",
+            "lock.acquire()",
+            "print('locked', flush=True)",
+            "input()",
+        ]
+    )
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", program, tmp_path / "out/.mspt-train.lock"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(ConfigError, match="out: another mspt train writes there now; wait"):
+            train_tiny(run, tmp_path / "out")
+        assert [p.name for p in (tmp_path / "out").iterdir()] == [".mspt-train.lock"]
+        other.kill()
+    train_tiny(run, tmp_path / "out")  # a killed run leaves no lock behind
+
+
 def test_a_run_killed_before_its_first_checkpoint_starts_its_log_anew(
     run: RunConfig, tmp_path: Path
 ) -> None:

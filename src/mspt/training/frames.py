@@ -6,6 +6,7 @@ Out:  Frames, memory-mapped uint8 (N, S, S, 3): exactly what scoring feeds to th
 A broken image is named and refused, never replaced by another.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -129,15 +130,33 @@ def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> 
 def _check_disk(needed: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise ConfigError(
-            f"{folder}: prepared images need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are "
-            "free; make room, or put the run elsewhere with --out"
-        )
+        raise _too_little_disk(needed, free, folder)
+
+
+def _too_little_disk(needed: int, free: int, folder: Path) -> ConfigError:
+    return ConfigError(
+        f"{folder}: prepared images need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are "
+        "free; make room, or put the run elsewhere with --out"
+    )
+
+
+def _reserve_disk(path: Path, needed: int) -> None:
+    """Take the disk of a file now, where systems can: a full disk kills who writes to a map."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, needed)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # another run may have taken it since it was checked
+            free = shutil.disk_usage(path.parent).free
+            raise _too_little_disk(needed, free, path.parent) from error
 
 
 def _write_frames(path: Path, entries: Sequence[Entry], spec: InputSpec) -> None:
     shape = (len(entries), spec.crop_side, spec.crop_side, 3)
     frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    _reserve_disk(path, path.stat().st_size)
 
     def prepare(index: int) -> None:
         try:

@@ -12,8 +12,10 @@ stage's size, so that the summary can say what was forgotten.
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mspt.errors import ConfigError
@@ -62,17 +64,19 @@ def train(run: RunConfig, out_dir: Path, *, resume: bool = False, log: Log = pri
         log: takes lines of progress.
 
     Raises:
-        ConfigError: if data and run do not fit, an image is broken, or `out_dir` holds a run.
+        ConfigError: if data and run do not fit, an image is broken, or `out_dir` holds a run or is
+            written to by another one now.
     """
     plan = make_plan(run)
     trainer = Trainer(plan, out_dir, log)
-    if latest_checkpoint(trainer.checkpoints) and not resume:
-        raise ConfigError(f"{out_dir} already holds checkpoints; add --resume or delete it")
-    trainer.check_images()
-    trainer.begin()
-    for number in range(trainer.stage, len(plan.run.stages) + 1):
-        trainer.train_stage(number)
-    trainer.finish()
+    with trainer.alone():
+        if latest_checkpoint(trainer.checkpoints) and not resume:
+            raise ConfigError(f"{out_dir} already holds checkpoints; add --resume or delete it")
+        trainer.check_images()
+        trainer.begin()
+        for number in range(trainer.stage, len(plan.run.stages) + 1):
+            trainer.train_stage(number)
+        trainer.finish()
     last = plan.run.stages[-1]
     return trainer.checkpoints / checkpoint_name(len(plan.run.stages), last.steps)
 
@@ -92,6 +96,30 @@ class Trainer:
         self.stage, self.step = 1, 0
         for stage in self.run.stages:
             self.engine.check_batch(stage)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs out of the folder; the system lets go of a killed run's lock.
+
+        Raises:
+            ConfigError: if another run is there.
+        """
+        if not self._leads:
+            yield
+            return
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.out_dir / ".mspt-train.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ConfigError(
+                f"{self.out_dir}: another mspt train writes there now; wait for it, stop it, or "
+                "name another folder by --out"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def check_images(self) -> None:
         """Refuse broken images now rather than hours later."""
