@@ -77,6 +77,8 @@ data/release-train-5/manifest.csv: $(CONSTANTS) $(VENV)/dev.stamp
 	$(BIN)/mspt synthesize $(FACES) data/release-train-5 $(PERMISSIVE) --where split=train --seed 4 \
 		--single 4 --second-order 2 --chained 2 --capture 2 --photo-filter 4 --gray 0.25
 
+# Where labels or grades have changed, finished runs in out/ are refused: delete it first. Then each version's weights come out
+# other than those that were embedded at their time (git has them), since what they learn from has changed.
 release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
 	$(BIN)/mspt train runs/release-v1.toml --resume
 	$(BIN)/mspt export out/release-v1/checkpoints/stage3-step000800 out/release-v1/base.onnx --model-version 2 $(RELEASE_EXPORT)
@@ -116,11 +118,12 @@ longer: data/release-train-3/manifest.csv data/release-val/manifest.csv data/wil
 data/release-%/graded.csv: data/release-%/manifest.csv benchmarks/grades/release-%.csv
 	$(BIN)/python benchmarks/blind_grades.py label $(@D)
 
+# The same photos as those of release-train-4; others of them are gray
 data/release-train-5/graded.csv: data/release-train-5/manifest.csv benchmarks/grades/release-train-4.csv
-	$(BIN)/python benchmarks/blind_grades.py label $(@D) --grades benchmarks/grades/release-train-4.csv  # of the same photos
+	$(BIN)/python benchmarks/blind_grades.py label $(@D) --grades benchmarks/grades/release-train-4.csv
 
 # The same, and half of it the grade where damaged images were graded; real photos have grades alone
-data/release-train-4/blended.csv data/real-train/graded.csv &: data/release-train-4/manifest.csv benchmarks/grades/real-train.csv benchmarks/grades/damaged.csv
+data/release-train-4/blended.csv data/real-train/graded.csv &: data/release-train-4/manifest.csv benchmarks/grades/release-train-4.csv benchmarks/grades/real-train.csv benchmarks/grades/damaged.csv
 	$(BIN)/python runs/list_photos.py $(FACES) data/real-train/manifest.csv --where split=train --where usage=permissive \
 		--without data/release-train-4 --source real
 	$(BIN)/python benchmarks/damage_grades.py label data/release-train-4 --real data/real-train

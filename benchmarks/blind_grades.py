@@ -78,9 +78,15 @@ def draw_photos(entries: Sequence[Entry], seed: int, damaged_every: int = 1) -> 
 
 
 def photos_again(entries: Sequence[Entry], grades: Grades, seed: int) -> list[Entry]:
-    """Return the photos that were graded before, shuffled."""
+    """Return the photos that were graded before, shuffled.
+
+    Raises:
+        SystemExit: if the set lacks one.
+    """
     before = sorted(next(iter(grades.values())))
     by_name = {entry.path.name: entry for entry in entries}
+    if missing := [name for name in before if name not in by_name]:
+        raise SystemExit(f"{missing[0]}: graded before, but not in this set; is it the same one?")
     return [by_name[before[i]] for i in np.random.default_rng(seed).permutation(len(before))]
 
 
@@ -139,15 +145,20 @@ def collect_grades(
         again: keep what earlier viewers said of the same photos.
 
     Raises:
-        SystemExit: if a viewer left a photo out or wrote something else than 0 to 100, or if two
-            have one name.
+        SystemExit: if a viewer left a photo out or wrote something else than 0 to 100, if two have
+            one name, or if earlier grades would be lost or are of other photos.
     """
+    if grades.exists() != again:
+        what = "holds grades; --again adds viewers to them" if grades.exists() else "is not there"
+        raise SystemExit(f"{grades}: {what}")
     rows = {row["file"]: row for row in read_csv(grades)} if again else {}
     names = [name for name in next(iter(rows.values()), {}) if name != "file"]
     names += [path.stem for path in viewers]
     if len(set(names)) < len(names):
         raise SystemExit(f"{', '.join(names)}: name each file by its viewer")
     key = read_csv(out_dir / "key.csv")
+    if again and {row["file"] for row in key} != set(rows):
+        raise SystemExit(f"{out_dir / 'key.csv'} and {grades} are of different photos")
     for viewer in viewers:
         given = read_viewer(viewer, [row["photo"] for row in key])
         for row, grade in zip(key, given, strict=True):
@@ -273,8 +284,22 @@ def successors(models: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def score_models(entries: Sequence[Entry], more: Sequence[str]) -> dict[str, Vector]:
     """Return the scores of `base`, `fast` and more models, each `NAME=FILE.onnx`."""
-    models = {"base": "base", "fast": "fast"} | dict(model.split("=", 1) for model in more)
-    return {name: score_entries(entries, mspt.load(model)) for name, model in models.items()}
+    return {
+        name: score_entries(entries, mspt.load(model)) for name, model in named_models(more).items()
+    }
+
+
+def named_models(more: Sequence[str]) -> dict[str, str]:
+    """Return `base`, `fast` and others, each given as `NAME=FILE.onnx`.
+
+    Raises:
+        SystemExit: if one is given otherwise.
+    """
+    if wrong := [model for model in more if "=" not in model]:
+        raise SystemExit(
+            f"--model {wrong[0]}: write NAME=FILE.onnx; base and fast are counted anyway"
+        )
+    return {"base": "base", "fast": "fast"} | dict(model.split("=", 1) for model in more)
 
 
 def compare_graded(
@@ -342,6 +367,8 @@ def main() -> None:
     count.add_argument("--model", action="append", default=[], metavar="NAME=FILE.onnx")
     label.add_argument("--grades", type=Path, help="of another set of the same photos")
     options = parser.parse_args()
+    if options.command == "make" and options.again and options.damaged_every != 1:
+        parser.error("--again shows the photos graded before: leave out --damaged-every")
     if options.command == "collect":
         grades_path = grades_file(options.data)
         collect_grades(options.out, options.viewers, grades_path, again=options.again)
@@ -355,13 +382,16 @@ def main() -> None:
             photos = draw_photos(entries, options.seed, options.damaged_every)
         write_photos(photos, options.out)
         print(f"{len(photos)} photos: {options.out}; fill in copies of grades.csv")
-        return
-    if options.command == "label":
+    elif options.command == "label":
         of_photos = read_grades(options.grades or grades_file(options.data))
         write_manifest(options.data / "graded.csv", count_faults(entries, of_photos))
-        return
-    grades = read_grades(grades_file(options.data))
-    scores = score_models(entries, options.model)
+    else:
+        print_counts(entries, read_grades(grades_file(options.data)), options.model)
+
+
+def print_counts(entries: Sequence[Entry], grades: Grades, more: Sequence[str]) -> None:
+    """Print how `base`, `fast` and more models agree with a set's grades, and with its labels."""
+    scores = score_models(entries, more)
     for line in compare_graded(entries, grades, scores):
         print(line, flush=True)
     if not any(math.isnan(e.mos) for e in entries):

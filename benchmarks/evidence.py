@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from blind_grades import Grades, compare_graded, count_faults, find_grades
+from blind_grades import Grades, compare_graded, count_faults, find_grades, named_models
 from damage_grades import DAMAGED_GRADES, LevelGrades, compare_damaged, read_damaged
 from evidence_tables import (
     LAPLACIAN,
@@ -452,10 +452,9 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE.onnx")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    more = dict(model.split("=", 1) for model in options.model)
     folders = {TEST: options.test, OUTSIDE: options.outside}
     sets = Sets.read(options.photos, folders, options.labelled)
-    found = measure(sets, {"base": "base", "fast": "fast"} | more, options.out)
+    found = measure(sets, named_models(options.model), options.out)
     fill_page(ROOT / "docs/evidence.md", page_tables(found))
     fill_page(ROOT / "MODEL_CARD.md", {"figures": list(card_table(found))})
     fill_page(ROOT / "README.md", {"figures": list(readme_table(found))})

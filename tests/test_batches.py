@@ -19,7 +19,7 @@ from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
 from mspt.spec import square_spec
 from mspt.training import frames as frames_module
-from mspt.training.batches import BatchSource, Shard, another_view, augment, to_pixels
+from mspt.training.batches import BatchSource, Pool, Shard, another_view, augment, to_pixels
 from mspt.training.frames import Frames, build_frames, check_images
 from mspt.training.stages import StageConfig
 
@@ -134,6 +134,12 @@ def test_threads_draw_the_same_in_the_same_order(frames: Frames) -> None:
     assert all(torch.equal(batch.rgb, source.draw(batch.step).rgb) for batch in streamed)
 
 
+def of_people(frames: Frames, who: list[str]) -> Frames:
+    """Return the frames as images of so many people."""
+    entries = [replace(e, identity=p) for e, p in zip(frames.entries, who, strict=True)]
+    return Frames(frames.rgb, frames.mos, entries)
+
+
 def test_processes_share_a_batch_out_and_change_nothing(frames: Frames) -> None:
     whole = BatchSource(frames, stage(), seed=0, number=1).draw(5)
     for rank in (0, 1):
@@ -143,10 +149,36 @@ def test_processes_share_a_batch_out_and_change_nothing(frames: Frames) -> None:
         assert torch.equal(part.mos, whole.mos[rank::2])
 
 
+def test_ranked_images_stay_together_where_processes_share_a_batch(frames: Frames) -> None:
+    people = of_people(frames, [f"p{index % 4}" for index in range(24)])
+    ranked = stage(batch=12, rank=1.0)
+    whole = BatchSource(people, ranked, seed=0, number=1).draw(5)
+    parts = [
+        BatchSource(people, ranked, seed=0, number=1, shard=Shard(rank, 3)).draw(5)
+        for rank in range(3)
+    ]
+    for name in ("rgb", "mos", "identity", "only_leads"):
+        joined = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(joined, getattr(whole, name))
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7])
+def test_a_ranked_pass_shows_each_once_and_the_best_before_those_without_it(count: int) -> None:
+    images, identity = np.arange(2 * count) + 100, np.repeat([0, 1], count)
+    mos = np.tile(np.linspace(0, 1, count, dtype=np.float32), 2)
+    pool = Pool.ranked(images, identity, mos)
+    drawn, only_leads = pool.draw(len(pool), 0, key=(1,))
+    assert sorted(drawn[~only_leads]) == images.tolist()
+    groups = -(-count // 3)
+    assert len(pool) == 2 * (count + groups - 1)
+    assert sorted(drawn[only_leads]) == sorted([99 + count, 99 + 2 * count] * (groups - 1))
+    many, _ = pool.draw(3 * len(pool), 0, key=(1,))  # more than a pass at once
+    assert many[: len(pool)].tolist() == drawn.tolist()
+
+
 def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Frames) -> None:
     who = [f"p{index % 4}" for index in range(24)]  # four people of six images
-    entries = [replace(e, identity=p) for e, p in zip(frames.entries, who, strict=True)]
-    people = Frames(frames.rgb, frames.mos, entries)
+    people = of_people(frames, who)
     source = BatchSource(people, stage(batch=14, rank=1.0), seed=0, number=1)
     for epoch in range(4):
         drawn = [source.draw(2 * epoch + half) for half in (0, 1)]
@@ -154,8 +186,9 @@ def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Fram
         assert sorted(order) == sorted([0, 1, 2, 3] * 7), "six of each, the best one twice"
         assert sum(a == b for a, b in pairwise(order)) >= 4 * (3 + 2), order  # runs of 4 and of 3
         seen = torch.cat([batch.mos for batch in drawn]).tolist()
-        assert set(seen) == set(frames.mos.tolist())
-        leads = torch.cat([batch.leads for batch in drawn]).nonzero().flatten().tolist()
+        leads = torch.cat([batch.only_leads for batch in drawn]).nonzero().flatten().tolist()
+        once = [m for i, m in enumerate(seen) if i not in leads]
+        assert sorted(once) == pytest.approx(sorted(frames.mos.tolist()))
         assert sorted(order[i] for i in leads) == [0, 1, 2, 3], "of two groups one has the best"
         best = {n: max(m for m, i in zip(seen, order, strict=True) if i == n) for n in range(4)}
         assert all(seen[i] == best[order[i]] and order[i + 1] == order[i] for i in leads)
@@ -164,8 +197,7 @@ def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Fram
 
 
 def test_ranking_without_identities_shows_every_image_once(frames: Frames) -> None:
-    alone = [replace(e, identity=f"p{index}") for index, e in enumerate(frames.entries)]
-    people = Frames(frames.rgb, frames.mos, alone)
+    people = of_people(frames, [f"p{index}" for index in range(24)])
     batch = BatchSource(people, stage(batch=24, rank=1.0), seed=0, number=1).draw(3)
     assert sorted(batch.identity.tolist()) == list(range(24))
 

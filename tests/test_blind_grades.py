@@ -138,6 +138,10 @@ def test_gains_of_models_are_paired(grades: blind_grades.Grades, entries: list[E
     name, _undamaged, damaged = (cell.strip() for cell in line.strip("|").split("|"))
     base = list(blind_grades.compare_graded(entries, grades, {"base": scores["base"]}))[-1]
     assert name == "base over base-6"
+    same = blind_grades.Graded(
+        entries, {"a": scores["base"], "b": scores["base"], "c": scores["base"]}
+    )
+    assert same.gain("a", "b", "c") == "+0.000 [+0.000, +0.000]", "paired: equals never differ"
     assert float(damaged.split()[0]) == pytest.approx(
         2 * float(base.split("|")[3].split()[0]), abs=2e-3
     )
@@ -157,6 +161,12 @@ def test_more_viewers_grade_the_same_photos(
     assert list(after) == ["ann", "bob", "cid"]
     assert after["ann"] == grades["ann"]
     assert set(after["cid"].values()) == {70}
+    with pytest.raises(SystemExit, match=r"set\.csv: holds grades; --again adds viewers"):
+        blind_grades.collect_grades(out, [tmp_path / "cid.csv"], collected)
+    with pytest.raises(SystemExit, match=r"new\.csv: is not there"):
+        blind_grades.collect_grades(out, [tmp_path / "cid.csv"], tmp_path / "new.csv", again=True)
+    with pytest.raises(SystemExit, match=r"\.png: graded before, but not in this set"):
+        blind_grades.photos_again(entries[:3], grades, seed=3)
     with pytest.raises(SystemExit, match="ann, bob, cid, cid: name each file by its viewer"):
         blind_grades.collect_grades(out, [tmp_path / "cid.csv"], collected, again=True)
 

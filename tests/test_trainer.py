@@ -432,7 +432,7 @@ def test_ranking_makes_order_within_an_identity_count(run: RunConfig) -> None:
     assert losses[2.0, True] == pytest.approx(losses[0.0, False])
 
 
-def test_an_image_that_leads_is_ranked_and_nothing_else(run: RunConfig) -> None:
+def test_an_image_that_only_leads_counts_in_ranking_not_in_quality(run: RunConfig) -> None:
     from mspt.training.batches import Batch
     from mspt.training.engine import Engine
 
@@ -446,6 +446,8 @@ def test_an_image_that_leads_is_ranked_and_nothing_else(run: RunConfig) -> None:
         losses[rank, leading] = engine.train_step(stage, 1, batch).loss
     assert losses[0.0, 1] != pytest.approx(losses[0.0, 0])
     assert losses[0.0, 4] == 0 < losses[2.0, 4]
+    result = engine.train_step(stage, 1, batch)
+    assert len(result.score) == len(result.mos) == 0
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(run: RunConfig, tmp_path: Path) -> None:

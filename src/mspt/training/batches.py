@@ -24,7 +24,7 @@ from mspt.training.frames import Frames
 from mspt.training.stages import StageConfig
 
 _ORDER, _AUGMENT = 1, 2  # first part of every seed: no two things share a random stream
-_TOGETHER = 3  # images of an identity that come in a row, and its best, where they are ranked
+_TOGETHER = 3  # images of an identity in a row, where ranked; its best may come before them
 
 Indices = npt.NDArray[np.intp]
 
@@ -37,7 +37,7 @@ class Batch:
     rgb: Tensor  # uint8 (n, S, S, 3)
     mos: Tensor  # float32 (n,)
     identity: Tensor  # int64 (n,): equal where images show the same
-    leads: Tensor  # bool (n,): is there to be compared with only
+    only_leads: Tensor  # bool (n,): is there to be ranked, not to be learnt by its own mos
 
     @classmethod
     def of_strangers(cls, step: int, rgb: Tensor, mos: Tensor) -> "Batch":
@@ -48,10 +48,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Which part of every batch a process takes: each `count`-th image from `rank` on."""
+    """Which part of every batch a process takes."""
 
     rank: int = 0
     count: int = 1
+
+    def places(self, size: int, *, in_a_row: bool) -> range:
+        """Return the part's places in a batch: in a row, or every `count`-th from `rank` on."""
+        if in_a_row:
+            return range(self.rank * size // self.count, (self.rank + 1) * size // self.count)
+        return range(self.rank, size, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +65,23 @@ class Pool:
     """Images that a stage draws from, in an endless seeded shuffle.
 
     Each pass has an order of its own and sees every member exactly once. Ranked images of an
-    identity come together, a few at a time, and its best one leads those that it is not among:
-    that a photo is better than its damaged versions is what ranking is for.
+    identity come together, a few at a time, and the best one of them in the pool leads, once more,
+    those that it is not among: that a photo is better than its damaged versions is what ranking is
+    for.
     """
 
     members: Indices
-    best: Indices | None = None  # of each member's identity
+    best: Indices | None = None  # for each member, the best image of its identity
 
     @classmethod
     def ranked(cls, images: Indices, identity: Indices, mos: npt.NDArray[np.float32]) -> "Pool":
-        """Make a pool in which images of an identity come together."""
+        """Make a pool in which images of an identity come together.
+
+        Args:
+            images: (n,), the members.
+            identity: (n,), equal where members show the same.
+            mos: (n,), of the members.
+        """
         by_mos = np.argsort(-mos, kind="stable")
         _, first, inverse = np.unique(identity[by_mos], return_index=True, return_inverse=True)
         best = np.empty_like(images)
@@ -78,11 +91,14 @@ class Pool:
     def draw(
         self, count: int, step: int, *, key: tuple[int, ...]
     ) -> tuple[Indices, npt.NDArray[np.bool_]]:
-        """Return the `count` images that a step takes, and which of them only lead others."""
-        places = np.arange(step * count, (step + 1) * count)
-        passes = places // len(self)
+        """Return the `count` images that step `step` takes, and which of them only lead others.
+
+        The order of each pass is drawn with `key`.
+        """
+        places, size = np.arange(step * count, (step + 1) * count), len(self)
+        passes = places // size
         orders = {n: self._shuffle(np.random.default_rng([*key, n])) for n in np.unique(passes)}
-        drawn = [(orders[n], p % len(self)) for n, p in zip(passes, places, strict=True)]
+        drawn = [(orders[n], p % size) for n, p in zip(passes, places, strict=True)]
         images = np.array([order[0][place] for order, place in drawn])
         return images, np.array([order[1][place] for order, place in drawn])
 
@@ -106,8 +122,8 @@ class Pool:
         is_led = ~np.isin(group, group[images == best])  # its best one is not among it
         moved = np.argsort(rng.permutation(group[-1] + 1)[group], kind="stable")
         led = np.flatnonzero((opens_group & is_led)[moved])
-        leads = np.insert(np.zeros(len(order), dtype=bool), led, values=True)
-        return np.insert(images[moved], led, best[moved][led]), leads
+        only_leads = np.insert(np.zeros(len(order), dtype=bool), led, values=True)
+        return np.insert(images[moved], led, best[moved][led]), only_leads
 
 
 class BatchSource:
@@ -162,15 +178,15 @@ class BatchSource:
         drawn = [
             pool.draw(n, step, key=(_ORDER, *run, i)) for i, (pool, n) in enumerate(self._pools)
         ]
-        chosen, leads = map(np.concatenate, zip(*drawn, strict=True))
-        mine = range(self._shard.rank, len(chosen), self._shard.count)
+        chosen, only_leads = map(np.concatenate, zip(*drawn, strict=True))
+        mine = self._shard.places(len(chosen), in_a_row=bool(self._stage.rank))
         pixels = np.empty((len(mine), *self._frames.rgb.shape[1:]), dtype=np.uint8)
         for out, place in zip(pixels, mine, strict=True):
             rng = np.random.default_rng([_AUGMENT, *run, step, place])
             frame = self._frames.rgb[chosen[place]]
             augment(frame, rng, out, shift=self._stage.shift, flip=self._stage.flip)
         taken = chosen[list(mine)]
-        parts = (pixels, self._frames.mos[taken], self._identity[taken], leads[list(mine)])
+        parts = (pixels, self._frames.mos[taken], self._identity[taken], only_leads[list(mine)])
         return Batch(step, *map(torch.from_numpy, parts))
 
     def stream(self, first: int, last: int, *, workers: int) -> Iterator[Batch]:

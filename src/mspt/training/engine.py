@@ -3,8 +3,8 @@
 In:   batches, and the settings of their stage.
 Out:  a trained network and its running average (EMA), which is what gets evaluated and exported.
 
-Under `accelerate launch` every process takes its part of each batch; the MSE is then that of the
-whole batch, the PLCC loss a mean over the parts.
+Under `accelerate launch` every process takes its part of each batch. The loss is the mean of the
+parts' losses: as to MSE that of the whole batch, unless some images only lead others.
 """
 
 import copy
@@ -44,7 +44,7 @@ _DROPOUT = 3  # first part of dropout's seeds, as batches.py has its own
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step says of itself, for this process's part of the batch."""
+    """What a step says of itself, for this process's part of the batch, but images that lead."""
 
     loss: float
     score: npt.NDArray[np.float64]  # (n,), before the step
@@ -123,7 +123,8 @@ class Engine:
         self.accelerator.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT)
         self._stepper.step()
         update_average(self.averaged, self.network, stage.ema_decay, batch.step)
-        return StepResult(loss, score, batch.mos.numpy().astype(np.float64))
+        counted = ~batch.only_leads.numpy()
+        return StepResult(loss, score[counted], batch.mos.numpy().astype(np.float64)[counted])
 
     def _dropout_seed(self, number: int, step: int) -> int:
         """Return a seed that depends on the place in the run only, so that resuming is exact."""
@@ -135,14 +136,14 @@ class Engine:
         parts = self._run.engine.accumulate
         device = self.accelerator.device
         losses, scores = [], []
-        shares = (t.chunk(parts) for t in (batch.rgb, batch.mos, batch.identity, batch.leads))
-        for place, (rgb, mos, *relations) in enumerate(zip(*shares, strict=True), 1):
+        shares = (t.chunk(parts) for t in (batch.rgb, batch.mos, batch.identity, batch.only_leads))
+        for place, (rgb, mos, identity, only_leads) in enumerate(zip(*shares, strict=True), 1):
             last = place == parts  # only then do processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
                 pixels = to_pixels(rgb.to(device, non_blocking=True))
                 views = torch.cat([pixels, another_view(pixels)]) if stage.views == 2 else pixels
                 score = self._wrapped(views)
-                truth = (t.to(device) for t in (mos, *relations))
+                truth = (t.to(device) for t in (mos, identity, only_leads))
                 loss = self._loss(stage, pixels, score, *truth) / parts
                 self.accelerator.backward(loss)
             losses.append(float(loss.item()))
@@ -156,11 +157,11 @@ class Engine:
         scores: Tensor,
         mos: Tensor,
         identity: Tensor,
-        leads: Tensor,
+        only_leads: Tensor,
     ) -> Tensor:
         """Return the loss of the scores of `pixels`, behind which those of other views may come."""
         truth = mos.repeat(stage.views)
-        loss = self._quality_loss(scores, truth, ~leads.repeat(stage.views))
+        loss = self._quality_loss(scores, truth, ~only_leads.repeat(stage.views))
         score = scores[: len(mos)]
         if stage.consistency:
             loss = loss + stage.consistency * ((score - scores[len(mos) :]) ** 2).mean()
@@ -172,14 +173,12 @@ class Engine:
             loss = loss + stage.l2sp * self.anchor.distance(self.network)
         return loss
 
-    def _quality_loss(self, scores: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
-        """Return the loss of the images that are there for their own sake, if they are two."""
-        if counts.sum() < 2:
+    def _quality_loss(self, scores: Tensor, truth: Tensor, is_counted: Tensor) -> Tensor:
+        """Return the loss of the scores that count, 0 if they are less than two."""
+        if is_counted.sum() < 2:
             return scores.sum() * 0
-        weights = self._run.loss
-        return quality_loss(
-            scores[counts], truth[counts], mse_weight=weights.mse, plcc_weight=weights.plcc
-        )
+        scores, truth, weights = scores[is_counted], truth[is_counted], self._run.loss
+        return quality_loss(scores, truth, mse_weight=weights.mse, plcc_weight=weights.plcc)
 
     def _drop_backbone_gradients(self) -> None:
         for name, parameter in self.network.named_parameters():

@@ -141,14 +141,18 @@ def _too_little_disk(needed: int, free: int, folder: Path) -> ConfigError:
 
 
 def _reserve_disk(path: Path, needed: int) -> None:
-    """Take the disk of a file now, where systems can: a full disk kills who writes to a map."""
+    """Reserve a file's disk now, where the system can.
+
+    Later a disk that is full would kill the process: that is what writing to a mapped file does.
+    """
     if not hasattr(os, "posix_fallocate"):
         return
     try:
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, needed)
     except OSError as error:
-        if error.errno == errno.ENOSPC:  # another run may have taken it since it was checked
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # taken since it was checked, or a quota
+            os.truncate(path, 0)  # what was reserved of it is free, too
             free = shutil.disk_usage(path.parent).free
             raise _too_little_disk(needed, free, path.parent) from error
 

@@ -66,7 +66,9 @@ class StageConfig(_Strict):
     short_side: int = Field(ge=32, multiple_of=32)  # px; never below the stage before
     sources: frozenset[str] = Field(min_length=1)  # each stage keeps the earlier ones
     steps: int = Field(default=0, ge=0)  # either steps ...
-    epochs: float = Field(default=0, ge=0)  # ... or passes over the stage's images
+    epochs: float = Field(
+        default=0, ge=0
+    )  # ... or as many steps as so many passes over the images take
     batch: int = Field(default=16, ge=2)  # per step, over all processes
     peak_lr: float = Field(gt=0)  # reached after warm-up, decays within the stage
     warmup_steps: int = Field(default=50, ge=0)

@@ -2,7 +2,8 @@
 
 In:   RunConfig and an output folder.
 Out:  OUT/checkpoints/stageK-stepN/, OUT/scores/stageK.csv (every val image, scored after stage K),
-      OUT/metrics.jsonl, OUT/tensorboard/, OUT/summary.md with plots; returns the last checkpoint.
+      OUT/metrics.jsonl, OUT/tensorboard/, OUT/summary.md with plots, and a lock while it runs;
+      returns the last checkpoint.
 
 Each stage starts from the averaged network of the stage before, with a fresh optimiser, a short
 warm-up and a decay to near zero. After each stage every stage's validation set is scored at that
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 from torch import Tensor
 
@@ -90,9 +92,9 @@ class Trainer:
         self.out_dir = out_dir
         self.checkpoints = out_dir / "checkpoints"
         self.engine = Engine(self.run)
-        self._leads = self.engine.accelerator.is_main_process
-        self._log: Log = log if self._leads else lambda line: None
-        self._run_log = RunLog(out_dir, self.run.stages, active=self._leads)
+        self._is_main = self.engine.accelerator.is_main_process
+        self._log: Log = log if self._is_main else lambda line: None
+        self._run_log = RunLog(out_dir, self.run.stages, active=self._is_main)
         self.stage, self.step = 1, 0
         for stage in self.run.stages:
             self.engine.check_batch(stage)
@@ -102,24 +104,30 @@ class Trainer:
         """Keep other runs out of the folder; the system lets go of a killed run's lock.
 
         Raises:
-            ConfigError: if another run is there.
+            ConfigError: in all processes, if another run is there.
         """
-        if not self._leads:
-            yield
-            return
         self.out_dir.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.out_dir / ".mspt-train.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
+        taken = [self._is_main and self._is_taken(lock)]
+        if broadcast_object_list(taken)[0]:
             raise ConfigError(
                 f"{self.out_dir}: another mspt train writes there now; wait for it, stop it, or "
                 "name another folder by --out"
-            ) from error
+            )
         try:
             yield
         finally:
             lock.release()
+
+    def _is_taken(self, lock: FileLock) -> bool:
+        """Take the lock, or tell that another run has it."""
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        except OSError as error:  # some network file systems have no locks
+            self._log(f"{self.out_dir}: cannot be locked ({error}); start no second run there")
+        return False
 
     def check_images(self) -> None:
         """Refuse broken images now rather than hours later."""
@@ -235,7 +243,7 @@ class Trainer:
     def finish(self) -> None:
         """Write the summary of the whole run."""
         self._run_log.close()
-        if self._leads:
+        if self._is_main:
             self._log(f"summary: {write_summary(self.out_dir, self.run)}")
         self.engine.accelerator.wait_for_everyone()
 
@@ -250,7 +258,7 @@ class Trainer:
     def _drop_frames(self, stage: int) -> None:
         """Delete gigabytes that no later stage needs, unless other runs share them."""
         self.engine.accelerator.wait_for_everyone()
-        if self._leads and not self.run.engine.cache:
+        if self._is_main and not self.run.engine.cache:
             shutil.rmtree(self._frames_dir(stage), ignore_errors=True)
 
     def _open_batches(self, stage: StageConfig, frames: Frames, shard: Shard) -> BatchSource:
@@ -290,7 +298,7 @@ class Trainer:
 
     def _evaluate(self, number: int, val: Frames) -> None:
         """Score every stage's validation set at this stage's size."""
-        if not self._leads:
+        if not self._is_main:
             return
         scored = ScoredSet(val.entries, score_frames(self.engine.averaged, val))
         write_scored(scores_path(self.out_dir, number), scored)
@@ -307,7 +315,7 @@ class Trainer:
 
     def _save(self, spec: InputSpec) -> None:
         """Write a checkpoint and drop older ones of the same stage."""
-        if self._leads:
+        if self._is_main:
             self._write_checkpoint(spec)
         self.engine.accelerator.wait_for_everyone()
 
