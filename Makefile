@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 
-.PHONY: demo test check golden smoke first-light release steadier evener longer seen led fresh-images own-faults own-faults-real more-images peers wild evidence ablation setup clean
+.PHONY: demo test check golden smoke first-light release steadier evener longer seen led led-longer fresh-images own-faults own-faults-real more-images peers wild evidence ablation setup clean
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -143,11 +143,15 @@ seen: own-faults data/release-train-4/blended.csv  ## the sixth part of `make re
 led: data/release-train-4/blended.csv data/release-train-5/graded.csv data/release-val/graded.csv  ## the last part of `make release`
 	$(BIN)/mspt train runs/release-v8-fast.toml --resume
 	$(BIN)/mspt export out/release-v8-fast/checkpoints/stage1-step000500 out/release-v8-fast/fast.onnx --model-version 7 $(RELEASE_EXPORT)
-	$(BIN)/mspt train runs/release-v8-a.toml --resume
-	$(BIN)/mspt train runs/release-v8-b.toml --resume
-	$(BIN)/python runs/average.py out/release-v8-a/checkpoints/stage1-step001000 out/release-v8-b/checkpoints/stage1-step000700 \
-		--data data/release-train-4 --out out/release-v8
-	$(BIN)/mspt export out/release-v8 out/release-v8/base.onnx --model-version 8 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v8.toml --resume
+	$(BIN)/mspt export out/release-v8/checkpoints/stage1-step000700 out/release-v8/base.onnx --model-version 8 $(RELEASE_EXPORT)
+
+led-longer: led  ## does a longer run at a higher rate do better? Does the mean of both?
+	$(BIN)/mspt train runs/comparisons/led-longer.toml --resume
+	$(BIN)/mspt export out/led-longer/checkpoints/stage1-step001000 out/led-longer/base.onnx $(RELEASE_EXPORT)
+	$(BIN)/python runs/average.py out/led-longer/checkpoints/stage1-step001000 out/release-v8/checkpoints/stage1-step000700 \
+		--data data/release-train-4 --out out/led-mean
+	$(BIN)/mspt export out/led-mean out/led-mean.onnx $(RELEASE_EXPORT)
 
 own-faults: data/release-train-4/graded.csv data/release-val/graded.csv data/real-train/graded.csv data/wild-4/labels.csv  ## labels that count the photos' own faults, after `make longer`
 	$(BIN)/mspt train runs/comparisons/own-faults-a.toml --resume
