@@ -144,7 +144,8 @@ led: data/release-train-4/blended.csv data/release-train-5/graded.csv data/relea
 	$(BIN)/mspt train runs/release-v8-fast.toml --resume
 	$(BIN)/mspt export out/release-v8-fast/checkpoints/stage1-step000500 out/release-v8-fast/fast.onnx --model-version 7 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v8.toml --resume
-	$(BIN)/mspt export out/release-v8/checkpoints/stage1-step000700 out/release-v8/base.onnx --model-version 8 $(RELEASE_EXPORT)
+	$(BIN)/python runs/average.py out/release-v7 out/release-v8/checkpoints/stage1-step000700 --data data/release-train-4 --out out/release-v8/averaged
+	$(BIN)/mspt export out/release-v8/averaged out/release-v8/base.onnx --model-version 8 $(RELEASE_EXPORT)
 
 led-longer: led  ## does a longer run at a higher rate do better? Does the mean of both?
 	$(BIN)/mspt train runs/comparisons/led-longer.toml --resume
