@@ -1,6 +1,6 @@
 """Does a model mark photos down for having no colour? Scores undamaged photos twice.
 
-python benchmarks/grayscale.py data/first-light-val/manifest.csv
+python benchmarks/grayscale.py data/release-val/manifest.csv [fast, or FILE.onnx]
 """
 
 import sys
@@ -14,9 +14,9 @@ from mspt.evaluation.manifest import read_manifest
 from mspt.evaluation.metrics import bootstrap_interval
 
 
-def main(manifest: Path) -> None:
+def main(manifest: Path, model: str = "base") -> None:
     """Print the mean score in colour and in gray, and their difference."""
-    scorer = mspt.load()
+    scorer = mspt.load(model)
     paths = [e.path for e in read_manifest(manifest) if not e.degradation and e.mos == 1]
     colour = np.array([scorer.score(path).score for path in paths])
     gray = np.array([scorer.score(Image.open(path).convert("L")).score for path in paths])
@@ -27,4 +27,4 @@ def main(manifest: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

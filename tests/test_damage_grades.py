@@ -188,5 +188,4 @@ def test_grades_are_compared_with_labels_scores_and_each_other(entries: list[Ent
     scores["base-6"] = -scores["base"]
     lines = list(damage_grades.compare_damaged(entries, graded, scores, entries))
     assert "| base over base-6 | +2.000" in "".join(lines)
-    lines = list(damage_grades.compare_damaged(entries, graded, scores, entries))
     assert not any("faults" in line for line in lines), "no photo's own faults are known"
