@@ -33,7 +33,7 @@ from mspt.image.decode import read_rgb
 from mspt.parallel import usable_cores
 from mspt.synthesis.contact_sheet import write_contact_sheet
 from mspt.synthesis.labels import stored_calibration
-from mspt.synthesis.reference_metrics import check_installed, measure_distances, use_one_thread
+from mspt.synthesis.reference_metrics import check_installed, measure_distances, prepare_worker
 from mspt.synthesis.synthesize import Photo, read_photos
 
 FRAME_PX = 640
@@ -298,7 +298,7 @@ def main() -> None:
     photos = read_photos(options.photos, read_conditions(options.where))
     (options.out_dir / "images").mkdir(parents=True, exist_ok=True)
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(usable_cores(), spawn, initializer=use_one_thread) as pool:
+    with ProcessPoolExecutor(usable_cores(), spawn, initializer=prepare_worker) as pool:
         made = pool.map(make_photo, photos, [options.out_dir] * len(photos))
         entries = [entry for part in made for entry in part]
     write_manifest(options.out_dir / "manifest.csv", entries)

@@ -28,7 +28,7 @@ from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.filters import resize_square
 from mspt.synthesis.labels import stored_calibration
 from mspt.synthesis.mixtures import MIXED
-from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, use_one_thread
+from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, prepare_worker
 from mspt.synthesis.synthesize import PRISTINE, Photo, kinds_of, read_photos, read_records
 
 FRAME_PX, MIN_SIDE_PX = 640, 640  # no reference is enlarged here
@@ -56,7 +56,7 @@ def measure_ladders(photo: Photo, seed: int) -> dict[str, list[float]]:
 def print_ladders(photos: Sequence[Photo]) -> None:
     """Print the table of kinds."""
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(usable_cores(), spawn, initializer=use_one_thread) as pool:
+    with ProcessPoolExecutor(usable_cores(), spawn, initializer=prepare_worker) as pool:
         ladders = list(pool.map(measure_ladders, photos, range(len(photos))))
     print(f"ladders of {len(photos)} photos, {len(SEVERITIES)} severities")
     print("| kind | Kendall, mean | lowest | mos at 0 | at .5 | at 1 |\n|---|---|---|---|---|---|")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mspt.compat import make_torchvision_importable
 from mspt.errors import MissingExtraError
 from mspt.image.crop import RGB
+from mspt.parallel import keep_freed_memory
 from mspt.synthesis.filters import resize_square
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ def check_installed() -> None:
     _piq()
 
 
-def use_one_thread() -> None:
-    """Keep torch to one thread: for worker processes, which already fill the cores."""
+def prepare_worker() -> None:
+    """Keep torch to one thread, and its memory: for worker processes, which fill the cores."""
     import torch
 
     torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def _metric_functions() -> dict[str, tuple[int, Callable[["Tensor", "Tensor"], "Tensor"]]]:

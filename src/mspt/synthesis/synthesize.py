@@ -33,7 +33,7 @@ from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.filters import resize_square, to_gray
 from mspt.synthesis.labels import stored_calibration
 from mspt.synthesis.mixtures import MIXED, chained, chained_kinds
-from mspt.synthesis.reference_metrics import measure_distances, use_one_thread
+from mspt.synthesis.reference_metrics import measure_distances, prepare_worker
 
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
 SINGLE_SOURCE = "single"  # source of all one-kind degradations; mixtures are their own source
@@ -161,7 +161,7 @@ def synthesize(
     done = len(photos) - len(todo)
     on_progress(done, len(photos))
     context = get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=use_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool:
         pending = [pool.submit(_make_images, photo, out_dir, plan) for photo in todo]
         try:
             for future in as_completed(pending):
