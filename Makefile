@@ -77,6 +77,10 @@ data/release-train-5/manifest.csv: $(CONSTANTS) $(VENV)/dev.stamp
 	$(BIN)/mspt synthesize $(FACES) data/release-train-5 $(PERMISSIVE) --where split=train --seed 4 \
 		--single 4 --second-order 2 --chained 2 --capture 2 --photo-filter 4 --gray 0.25
 
+data/release-train-6/manifest.csv: $(CONSTANTS) $(VENV)/dev.stamp
+	$(BIN)/mspt synthesize $(FACES) data/release-train-6 $(PERMISSIVE) --where split=train --seed 5 \
+		--single 16 --second-order 6 --chained 6 --capture 6 --photo-filter 8 --gray 0.2
+
 # Where labels or grades have changed, finished runs in out/ are refused: delete it first. Then each version's weights come out
 # other than those that were embedded at their time (git has them), since what they learn from has changed.
 release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train the embedded models, after `make first-light`
@@ -92,6 +96,7 @@ release: data/release-train/manifest.csv data/release-val/manifest.csv  ## train
 	$(MAKE) longer
 	$(MAKE) seen
 	$(MAKE) led
+	$(MAKE) further
 
 steadier: data/release-train/manifest.csv data/release-train-2/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## the third part of `make release`
 	$(BIN)/mspt train runs/release-v3.toml --resume
@@ -119,8 +124,8 @@ data/release-%/graded.csv: data/release-%/manifest.csv benchmarks/grades/release
 	$(BIN)/python benchmarks/blind_grades.py label $(@D)
 
 # The same photos as those of release-train-4; others of them are gray
-data/release-train-5/graded.csv: data/release-train-5/manifest.csv benchmarks/grades/release-train-4.csv
-	$(BIN)/python benchmarks/blind_grades.py label $(@D) --grades benchmarks/grades/release-train-4.csv
+data/release-train-5/graded.csv data/release-train-6/graded.csv: %/graded.csv: %/manifest.csv benchmarks/grades/release-train-4.csv
+	$(BIN)/python benchmarks/blind_grades.py label $* --grades benchmarks/grades/release-train-4.csv
 
 # The same, and half of it the grade where damaged images were graded; real photos have grades alone
 data/release-train-4/blended.csv data/real-train/graded.csv &: data/release-train-4/manifest.csv benchmarks/grades/release-train-4.csv benchmarks/grades/real-train.csv benchmarks/grades/damaged.csv
@@ -140,7 +145,7 @@ seen: own-faults data/release-train-4/blended.csv  ## the sixth part of `make re
 		--data data/release-train-4 --out out/release-v7
 	$(BIN)/mspt export out/release-v7 out/release-v7/base.onnx --model-version 7 $(RELEASE_EXPORT)
 
-led: data/release-train-4/blended.csv data/release-train-5/graded.csv data/release-val/graded.csv  ## the last part of `make release`
+led: data/release-train-4/blended.csv data/release-train-5/graded.csv data/release-val/graded.csv  ## the seventh part of `make release`
 	$(BIN)/mspt train runs/release-v8-fast.toml --resume
 	$(BIN)/mspt export out/release-v8-fast/checkpoints/stage1-step000500 out/release-v8-fast/fast.onnx --model-version 7 $(RELEASE_EXPORT)
 	$(BIN)/mspt train runs/release-v8.toml --resume
@@ -153,6 +158,21 @@ led-longer: led  ## does a longer run at a higher rate do better? Does the mean 
 	$(BIN)/python runs/average.py out/led-longer/checkpoints/stage1-step001000 out/release-v8/checkpoints/stage1-step000700 \
 		--data data/release-train-4 --out out/led-mean
 	$(BIN)/mspt export out/led-mean out/led-mean.onnx $(RELEASE_EXPORT)
+
+LONG_RUN_DATA := data/release-train-4/blended.csv data/release-train-5/graded.csv data/release-train-6/graded.csv data/release-val/graded.csv
+
+further: $(LONG_RUN_DATA)  ## the last part of `make release`; wants a GPU
+	$(BIN)/mspt train runs/release-v9.toml --resume
+	$(BIN)/mspt export out/release-v9/checkpoints/stage1-step002700 out/release-v9/base.onnx --model-version 9 $(RELEASE_EXPORT)
+	$(BIN)/mspt train runs/release-v9-fast.toml --resume
+	$(BIN)/mspt export out/release-v9-fast/checkpoints/stage1-step004450 out/release-v9-fast/fast.onnx --model-version 8 $(RELEASE_EXPORT)
+
+lower-rate: further  ## does half the rate do better? Does the mean of both?
+	$(BIN)/mspt train runs/comparisons/lower-rate.toml --resume
+	$(BIN)/mspt export out/lower-rate/checkpoints/stage1-step002800 out/lower-rate/base.onnx $(RELEASE_EXPORT)
+	$(BIN)/python runs/average.py out/release-v9/checkpoints/stage1-step002700 out/lower-rate/checkpoints/stage1-step002800 \
+		--data data/release-train-4 --out out/further-mean
+	$(BIN)/mspt export out/further-mean out/further-mean.onnx $(RELEASE_EXPORT)
 
 own-faults: data/release-train-4/graded.csv data/release-val/graded.csv data/real-train/graded.csv data/wild-4/labels.csv  ## labels that count the photos' own faults, after `make longer`
 	$(BIN)/mspt train runs/comparisons/own-faults-a.toml --resume
@@ -201,11 +221,11 @@ fresh-images: data/release-train-4/manifest.csv data/release-val/manifest.csv da
 	$(BIN)/mspt train runs/comparisons/fresh-images-fast.toml --resume
 	$(BIN)/mspt export out/fresh-images-fast/checkpoints/stage1-step000600 out/fresh-images-fast/fast.onnx $(RELEASE_EXPORT)
 
-peers: data/release-train-4/manifest.csv data/release-val/manifest.csv  ## MSPT and EdgeNeXt-XXS on the same data, from random weights
+peers: $(LONG_RUN_DATA)  ## MSPT and EdgeNeXt-XXS on the same data, from random weights
 	$(BIN)/mspt train runs/comparisons/peers-mspt.toml --resume
 	$(BIN)/mspt train runs/comparisons/peers-edgenext.toml --resume
-	$(BIN)/mspt export out/peers-mspt/checkpoints/stage1-step002500 out/peers-mspt/peer.onnx
-	$(BIN)/mspt export out/peers-edgenext/checkpoints/stage1-step002500 out/peers-edgenext/peer.onnx
+	$(BIN)/mspt export out/peers-mspt/checkpoints/stage1-step005300 out/peers-mspt/peer.onnx
+	$(BIN)/mspt export out/peers-edgenext/checkpoints/stage1-step005300 out/peers-edgenext/peer.onnx
 
 wild: data/release-train/manifest.csv data/release-val/manifest.csv data/wild/labels.csv  ## do pseudo-labels of wild faces help? After `make release`
 	$(TRAIN) runs/comparisons/wild-without.toml --resume
@@ -219,8 +239,8 @@ LABELLED ?= $(wildcard ../shared/data/labelled/flive_voc2012/labels.csv)
 evidence: data/release-test/manifest.csv data/outside-test/manifest.csv  ## all figures of docs/evidence.md, on people never seen in training
 	$(BIN)/python benchmarks/evidence.py $(FACES) data/release-test data/outside-test \
 		$(if $(LABELLED),--labelled $(LABELLED)) \
-		$(if $(wildcard out/release-v7/base.onnx),--model base-7=out/release-v7/base.onnx) \
-		$(if $(wildcard out/release-v7-fast-2/fast.onnx),--model fast-6=out/release-v7-fast-2/fast.onnx) \
+		$(if $(wildcard out/release-v8/base.onnx),--model base-8=out/release-v8/base.onnx) \
+		$(if $(wildcard out/release-v8-fast/fast.onnx),--model fast-7=out/release-v8-fast/fast.onnx) \
 		$(if $(wildcard out/peers-mspt/peer.onnx),--model mspt-224=out/peers-mspt/peer.onnx) \
 		$(if $(wildcard out/peers-edgenext/peer.onnx),--model edgenext-224=out/peers-edgenext/peer.onnx)
 

@@ -1,8 +1,9 @@
 """Training speed: what a step costs, and how much of it is spent waiting for images.
 
-    python benchmarks/training_speed.py [--seconds 20] [--sides 384 512 640] [--return-memory]
+    python benchmarks/training_speed.py [--seconds 20] [--sides 384 512 640] [--batch 16]
+        [--precision bf16] [--return-memory]
 
-For each input side, on noise images on disk, interleaved rounds of
+On a GPU if there is one. For each input side, on noise images on disk, interleaved rounds of
 (a) pure compute: the trainer's step on one batch that is already in memory,
 (b) training: the same step on batches drawn, moved and mirrored from prepared frames by threads,
 (c) a control: timm's mobilenetv3_small_100 in a plain loop (forward, MSE, backward, AdamW), which
@@ -33,14 +34,18 @@ from mspt.training.frames import Frames
 from mspt.training.stages import RunConfig, StageConfig
 
 ROUNDS = 5
-BATCH = 16
 IMAGES = 512  # more than the processor's caches hold at any of the sides
 
 
-def make_run(side: int) -> RunConfig:
+def make_run(side: int, batch: int, precision: str) -> RunConfig:
     """Return a run of one endless stage."""
     stage = {"short_side": side, "sources": ["noise"], "steps": 10**6, "peak_lr": 1e-4}
-    plain = {"name": "speed", "data": [{"manifest": "none"}], "stages": [stage | {"batch": BATCH}]}
+    plain = {
+        "name": "speed",
+        "data": [{"manifest": "none"}],
+        "engine": {"precision": precision},
+        "stages": [stage | {"batch": batch}],
+    }
     return RunConfig.model_validate(plain)
 
 
@@ -58,20 +63,22 @@ def make_frames(side: int, folder: Path) -> Frames:
     return Frames(np.load(path, mmap_mode="r"), mos, entries)
 
 
-def make_control() -> Callable[[Batch], None]:
-    """Return a step of the plainest loop that people write."""
+def make_control(device: torch.device) -> Callable[[Batch], float]:
+    """Return a step, in fp32, of the plainest loop that people write."""
     make_torchvision_importable()
     import timm
 
     network = timm.create_model("mobilenetv3_small_100", num_classes=1)
-    network.to(memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
 
-    def step(batch: Batch) -> None:
-        loss = ((torch.sigmoid(network(to_pixels(batch.rgb))[:, 0]) - batch.mos) ** 2).mean()
+    def step(batch: Batch) -> float:
+        score = torch.sigmoid(network(to_pixels(batch.rgb.to(device)))[:, 0])
+        loss = ((score - batch.mos.to(device)) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        return loss.item()  # waits for a GPU, as the trainer's step does
 
     return step
 
@@ -80,16 +87,17 @@ def images_per_s(
     step: Callable[[Batch], object], batches: Iterator[Batch], seconds: float
 ) -> float:
     """Train on the batches for a while; return the speed."""
-    started, steps = time.perf_counter(), 0
+    started, images = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        step(next(batches))
-        steps += 1
-    return steps * BATCH / (time.perf_counter() - started)
+        batch = next(batches)
+        step(batch)
+        images += len(batch.mos)
+    return images / (time.perf_counter() - started)
 
 
-def measure(side: int, seconds: float, folder: Path) -> None:
+def measure(side: int, batch: int, precision: str, seconds: float, folder: Path) -> None:
     """Print the row of one input side."""
-    run = make_run(side)
+    run = make_run(side, batch, precision)
     stage, engine = run.stages[0], Engine(run)
     engine.enter_stage(stage)
     source = BatchSource(make_frames(side, folder), stage, seed=0, number=1)
@@ -97,7 +105,7 @@ def measure(side: int, seconds: float, folder: Path) -> None:
     # A new stream per round: nothing is drawn ahead while the others are timed.
     drawn = partial(source.stream, 0, 10**6, workers=max(1, usable_cores() // 2))
     ours = partial(train_step, engine, stage)
-    kinds = ((ours, ready), (ours, drawn), (make_control(), ready))
+    kinds = ((ours, ready), (ours, drawn), (make_control(engine.accelerator.device), ready))
     for step, open_batches in kinds:
         images_per_s(step, open_batches(), 1)  # warm-up
     rounds = [
@@ -119,6 +127,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20, help="per side and kind")
     parser.add_argument("--sides", type=int, nargs="+", default=[384, 512, 640])
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--precision", default="fp32", help="of ours: fp32, bf16 or fp16")
     parser.add_argument("--return-memory", action="store_true", help="see above")
     options = parser.parse_args()
     if options.return_memory:
@@ -127,7 +137,7 @@ def main() -> None:
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for side in options.sides:
-            measure(side, options.seconds, Path(folder))
+            measure(side, options.batch, options.precision, options.seconds, Path(folder))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ PATHS = sorted(FACES.iterdir())
 def test_auto_is_onnxruntime(scorer: Scorer) -> None:
     for backend in ("auto", "onnxruntime"):
         found = Session(find_model("base"), backend)
-        assert (found.backend, found.precision, found.label) == ("onnxruntime", "fp32", "base@8")
+        assert (found.backend, found.precision, found.label) == ("onnxruntime", "fp32", "base@9")
 
 
 @pytest.mark.filterwarnings("ignore:openvino computes in bf16")
@@ -48,7 +48,7 @@ def test_another_precision_is_warned_of_and_named_in_rows(monkeypatch: pytest.Mo
     monkeypatch.setattr(session, "_OpenVino", Bf16)
     with pytest.warns(UserWarning, match="openvino computes in bf16 on this processor"):
         scorer = mspt.load(backend="openvino")
-    assert scorer.score(ORIGINAL).model == "base@8+bf16"
+    assert scorer.score(ORIGINAL).model == "base@9+bf16"
 
 
 @pytest.mark.parametrize("capabilities", [["FP32", "BF16"], ["FP32", "INT8"]])

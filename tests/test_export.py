@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from conftest import train_tiny
 from safetensors import SafetensorError
@@ -51,6 +52,9 @@ def test_training_learns_and_the_export_scores_alike(
     assert 0 < half <= export.MAX_HALF_DIFFERENCE
     whole_size, half_size = ((tmp_path / f"{n}.onnx").stat().st_size for n in "th")
     assert half_size < 0.55 * whole_size
+    stored = {t.name: t.data_type for t in onnx.load(tmp_path / "h.onnx").graph.initializer}
+    assert stored["network.conv_stem.weight"] == onnx.TensorProto.FLOAT, "small, and scores hang on it"
+    assert stored["network.conv_head.weight"] == onnx.TensorProto.FLOAT16
     assert scorer.info.reference.quantiles[0] == pytest.approx(min(scores), abs=1e-5)
     network = load_network(checkpoint)
     frames = build_frames(entries, square_spec(64), tmp_path / "cache")

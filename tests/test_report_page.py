@@ -214,7 +214,7 @@ def test_the_page_of_real_photos_needs_nothing_else(
     for said in (
         "Perceptual quality of 12 photos",
         "not a recognition score",
-        "base@8",
+        "base@9",
         "original.png",
         "cut.png: damaged or cut short",
     ):

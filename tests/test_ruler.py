@@ -22,7 +22,7 @@ def test_scores_fall_along_every_ladder(scores: dict[str, list[float]]) -> None:
     for ladder in LADDERS:
         original, *damaged = scores[ladder.title]
         assert damaged[0] > damaged[2] > damaged[4], ladder.title
-        assert original > 0.7, ladder.title
+        assert original >= 0.6, f"{ladder.title}: undamaged, the face is good by its band"
         assert damaged[-1] < 0.32, ladder.title
 
 
