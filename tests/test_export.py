@@ -53,7 +53,9 @@ def test_training_learns_and_the_export_scores_alike(
     whole_size, half_size = ((tmp_path / f"{n}.onnx").stat().st_size for n in "th")
     assert half_size < 0.55 * whole_size
     stored = {t.name: t.data_type for t in onnx.load(tmp_path / "h.onnx").graph.initializer}
-    assert stored["network.conv_stem.weight"] == onnx.TensorProto.FLOAT, "small, and scores hang on it"
+    assert stored["network.conv_stem.weight"] == onnx.TensorProto.FLOAT, (
+        "small, and scores hang on it"
+    )
     assert stored["network.conv_head.weight"] == onnx.TensorProto.FLOAT16
     assert scorer.info.reference.quantiles[0] == pytest.approx(min(scores), abs=1e-5)
     network = load_network(checkpoint)
