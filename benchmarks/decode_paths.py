@@ -57,7 +57,7 @@ def resize_two_steps(square: RGB) -> RGB:
 
 
 def resize_ours(square: RGB) -> RGB:
-    """Resize by kornia-rs: what mspt does."""
+    """Resize by fast_image_resize: what mspt does."""
     return resize_rgb(square, SIDE, SIDE)
 
 
@@ -65,7 +65,7 @@ DECODERS = {"Pillow": decode_pillow, "simplejpeg (ours)": decode_full, "half siz
 RESIZERS = {
     "Pillow": resize_pillow,
     "Pillow, reducing_gap 2": resize_two_steps,
-    "kornia-rs (ours)": resize_ours,
+    "fast_image_resize (ours)": resize_ours,
 }
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     score = mspt.load().score
     print("| photo | decode | resize | decode, ms | resize, ms | score moves, grain 0 | 15 | 40 |")
     print("|---|---|---|---|---|---|---|---|")
-    pairs = [("Pillow", r) for r in RESIZERS] + [(d, "kornia-rs (ours)") for d in DECODERS]
+    pairs = [("Pillow", r) for r in RESIZERS] + [(d, "fast_image_resize (ours)") for d in DECODERS]
     for size, size_wh in SIZES.items():
         jpegs = [make_jpeg(size_wh, grain) for grain in (0, 15, 40)]
         expected = [score(resize_pillow(crop_centre_square(decode_pillow(j)))).score for j in jpegs]

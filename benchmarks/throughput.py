@@ -1,13 +1,17 @@
 """Images per second on this machine: ours, the naive peers, and the bound; interleaved rounds.
 
     python benchmarks/throughput.py [--rounds 5] [--seconds 2] [--json FILE] [--chart FILE]
+        [--before CHECKOUT]
 
 On JPEGs of 512, 1024 and 4000 x 3000 px made from astronaut.png, with one core and with all:
-(a) the naive peer: PIL + torch EdgeNeXt-XXS at 352 px (timm), one by one, as Efficient-FIQA's test
-    script does; (b) the naive MSPT: PIL + torch at 640 px, one by one; (c) ours, base;
-(d) ours, base on openvino; (e) ours at 384 px; (f) the bound: decode + resize alone, inference
-    alone, and what both allow together when nothing else costs time.
-Speed does not depend on weights: a and b have random ones, and e too until a `fast` is embedded.
+- naive peers: PIL + torch EdgeNeXt-XXS at 352 px (timm), one by one, as Efficient-FIQA's test
+  script does; PIL + torch MSPT at 640 px; PIL + onnxruntime as it comes;
+- ours: `base` in fp32 and in bf16 (openvino), `fast`, and `base` on faces found (needs a detector:
+  MSPT_DETECTOR=FILE);
+- the bound: decode + resize alone, inference alone, and what both allow together when nothing else
+  costs time.
+`--before` also runs ours from another checkout of this repo.
+Speed does not depend on weights: the peers have random ones.
 
 Each runner is a process of its own, bound to its cores, and waits for its turn; so every round
 meets all of them in the same minute. Prints a table per photo size with medians and ranges.
@@ -36,15 +40,19 @@ PHOTO = ROOT / "examples/astronaut.png"
 SIZES = {"512": (512, 512), "1024": (1024, 1024), "12 MP": (4000, 3000)}
 VARIANTS = 8  # different files of each size
 
-RUNNERS = {
-    "peer": "(a) PIL + torch EdgeNeXt-XXS, 352 px",
-    "naive": "(b) PIL + torch MSPT, 640 px",
-    "base": "(c) mspt base, 640 px",
-    "openvino": "(d) mspt base on openvino",
-    "fast": "(e) mspt at 384 px",
-    "prepare": "(f) decode + resize alone",
-    "infer": "(f) inference alone",
+PEERS = {
+    "winner": "PIL + torch EdgeNeXt-XXS, 352 px",
+    "naive": "PIL + torch MSPT, 640 px",
+    "naive-ort": "PIL + onnxruntime MSPT, 640 px",
 }
+OURS = {
+    "base": "mspt base, fp32",
+    "bf16": "mspt base, bf16",
+    "fast": "mspt fast, fp32",
+    "detect": "mspt base, faces found",
+}
+ALONE = {"prepare": "decode + resize alone", "infer": "inference alone (base, fp32)"}
+BEFORE = "before-"  # goes before the names of ours when they run from another checkout
 
 Score = Callable[[Iterator[Path]], Iterator[Any]]
 
@@ -89,39 +97,75 @@ def naive_torch(network: Any, side: int, resample: Image.Resampling) -> Score:  
     return lambda paths: map(score, paths)
 
 
-def open_runner(name: str) -> Score:
-    """Return what scores a stream of paths."""
-    from mspt.image.decode import read_rgb
-    from mspt.image.preprocess import prepare_rgb
-    from mspt.inference.scorer import Scorer
-    from mspt.inference.session import Session
-    from mspt.parallel import map_in_order, usable_cores
+def naive_onnxruntime() -> Score:
+    """Return the loop that people write who have a model file: session defaults, one by one."""
+    import onnxruntime
 
-    cores = usable_cores()
-    if name == "peer":
-        from mspt.training.networks import build_network
+    from mspt.inference.models import find_model
 
+    session = onnxruntime.InferenceSession(str(find_model("base")))
+
+    def score(path: Path) -> float:
+        image = Image.open(path).convert("RGB")
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box = (left, top, left + side, top + side)
+        rgb = np.array(image.resize((640, 640), Image.Resampling.BICUBIC, box=box))
+        return float(session.run(None, {"rgb": rgb[None]})[0][0])
+
+    return lambda paths: map(score, paths)
+
+
+def open_peer(name: str) -> Score:
+    """Return a peer that scores a stream of paths."""
+    if name == "naive-ort":
+        return naive_onnxruntime()
+    from mspt.training.networks import build_network
+
+    if name == "winner":
         network = build_network("timm:edgenext_xx_small")
         return naive_torch(network, 352, Image.Resampling.BILINEAR)
-    if name == "naive":
-        from mspt.training.networks import build_network
+    return naive_torch(build_network("mspt"), 640, Image.Resampling.BICUBIC)
 
-        return naive_torch(build_network("mspt"), 640, Image.Resampling.BICUBIC)
-    if name in ("base", "openvino", "fast"):
-        model = os.environ["MSPT_FAST_MODEL"] if name == "fast" else "base"
-        return Scorer(model, backend="openvino" if name == "openvino" else "auto").score_many
-    scorer = Scorer()
-    if name == "prepare":
 
-        def prepare(path: Path) -> object:
-            return prepare_rgb(read_rgb(path), scorer.info.spec)
+def open_ours(name: str) -> Score:
+    """Return this project's scorer, as users call it."""
+    from mspt.inference.scorer import FaceSearch, Scorer
 
-        return lambda paths: map_in_order(prepare, paths, workers=cores)
+    model = "fast" if name == "fast" else "base"
+    scorer = Scorer(model, backend="openvino" if name == "bf16" else "onnxruntime")
+    faces = FaceSearch() if name == "detect" else None
+    return lambda paths: scorer.score_many(paths, faces=faces)
+
+
+def open_part(name: str) -> Score:
+    """Return one part of scoring alone, on all cores."""
+    from mspt.image.decode import read_rgb
+    from mspt.image.preprocess import prepare_rgb
     from mspt.inference.models import find_model
+    from mspt.inference.session import Session
+    from mspt.parallel import freed_memory_kept, map_in_order, usable_cores
 
     session = Session(find_model("base"))
     rgb = prepare_rgb(read_rgb(PHOTO), session.info.spec)
-    return lambda paths: map_in_order(lambda _: session.score_rgb(rgb), paths, workers=cores)
+
+    def do(path: Path) -> object:
+        if name == "infer":
+            return session.score_rgb(rgb)
+        return prepare_rgb(read_rgb(path), session.info.spec)
+
+    def run(paths: Iterator[Path]) -> Iterator[object]:
+        with freed_memory_kept():
+            yield from map_in_order(do, paths, workers=usable_cores())
+
+    return run
+
+
+def open_runner(name: str) -> Score:
+    """Return what scores a stream of paths."""
+    if name in PEERS:
+        return open_peer(name)
+    return open_part(name) if name in ALONE else open_ours(name.removeprefix(BEFORE))
 
 
 def serve(name: str, cores: int) -> None:
@@ -145,9 +189,11 @@ def serve(name: str, cores: int) -> None:
 class Runner:
     """The parent's end of one runner."""
 
-    def __init__(self, name: str, cores: int, fast_model: Path) -> None:
+    def __init__(self, name: str, cores: int, before: Path | None) -> None:
         command = [sys.executable, __file__, "--serve", name, str(cores)]
-        environment = os.environ | {"MSPT_FAST_MODEL": str(fast_model)}
+        environment = dict(os.environ)
+        if before and name.startswith(BEFORE):
+            environment["PYTHONPATH"] = str(before / "src")
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -170,48 +216,29 @@ class Runner:
 # ---- the report ----
 
 
-def find_fast_model(folder: Path) -> Path:
-    """Return the embedded `fast`, or a 384 px network with random weights."""
-    from mspt.inference.models import embedded_models
-
-    embedded = embedded_models()
-    return embedded["fast"] if "fast" in embedded else _export_random(folder / "fast.onnx")
-
-
-def _export_random(path: Path) -> Path:
-    """Write the model file of an untrained 384 px network."""
-    from mspt.inference.models import ModelInfo, Reference
-    from mspt.spec import square_spec
-    from mspt.training import export
-    from mspt.training.networks import build_network
-
-    export.write_onnx(build_network("mspt"), 384, path)
-    info = ModelInfo(
-        name="random",
-        version="0",
-        spec=square_spec(384),
-        params=1_518_881,
-        gflops=0.169,
-        training={},
-        reference=Reference(description="none", quantiles=(0.0, 1.0)),
-        licence="none",
-    )
-    export.write_metadata(path, info)
-    return path
+RATIOS = (
+    ("base", "winner"),
+    ("bf16", "winner"),
+    ("fast", "winner"),
+    ("base", "naive"),
+    ("base", "naive-ort"),
+    ("base", "infer"),
+    ("base", "bound"),
+    ("base", "before-base"),
+    ("bf16", "before-base"),
+    ("fast", "before-fast"),
+    ("detect", "before-detect"),
+)
 
 
 def ratios(speeds: dict[str, list[float]]) -> dict[str, float]:
     """Return what the project promises, as medians of the rounds' ratios."""
-
-    def ratio(above: str, below: str) -> float:
-        return median(a / b for a, b in zip(speeds[above], speeds[below], strict=True))
-
     return {
-        "c / a": ratio("base", "peer"),
-        "c / b": ratio("base", "naive"),
-        "c / bound": ratio("base", "bound"),
-        "d / a": ratio("openvino", "peer"),
-        "e / a": ratio("fast", "peer"),
+        f"{above} / {below}": median(
+            a / b for a, b in zip(speeds[above], speeds[below], strict=True)
+        )
+        for above, below in RATIOS
+        if above in speeds and below in speeds
     }
 
 
@@ -223,11 +250,13 @@ def add_bound(speeds: dict[str, list[float]]) -> None:
 
 def to_text(found: dict[str, dict[str, list[float]]], cores: int) -> Iterator[str]:
     """Yield the tables of one number of cores."""
-    titles = RUNNERS | {"bound": "(f) the bound: both together"}
+    titles = PEERS | OURS | {f"{BEFORE}{name}": f"before: {title}" for name, title in OURS.items()}
+    titles |= ALONE | {"bound": "the bound: both together"}
     yield f"\nimages/s, {cores} core{'s' if cores > 1 else ''}: median (range)\n"
     yield f"| | {' | '.join(found)} |"
     yield f"|---|{'---|' * len(found)}"
-    for name, title in titles.items():
+    measured = next(iter(found.values()))
+    for name, title in ((n, t) for n, t in titles.items() if n in measured):
         cells = [
             f"{median(s[name]):.1f} ({min(s[name]):.1f} .. {max(s[name]):.1f})"
             for s in found.values()
@@ -245,12 +274,12 @@ def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    shown = {k: RUNNERS[k] for k in ("peer", "naive", "base", "fast")}
-    colors = ["#b0b7bf", "#b0b7bf", "#1f6feb", "#54aeff"]
+    shown = PEERS | {name: OURS[name] for name in ("base", "bf16", "fast")}
+    colors = ["#b0b7bf"] * len(PEERS) + ["#1f6feb", "#1158c7", "#54aeff"]
     figure, axes = plt.subplots(1, len(found), figsize=(9, 2.6), sharey=True)
     for axis, (size, speeds) in zip(axes, found.items(), strict=True):
         values = [median(speeds[name]) for name in shown]
-        bars = axis.barh([title[4:] for title in shown.values()], values, color=colors)
+        bars = axis.barh(list(shown.values()), values, color=colors)
         axis.bar_label(bars, fmt="%.0f", padding=3)
         axis.set_title(f"{size} JPEG" if "MP" in size else f"{size} px JPEG", fontsize=10)
         axis.set_xlim(0, 1.2 * max(values))
@@ -268,6 +297,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="per runner, size and round")
     parser.add_argument("--json", type=Path, help="write every single measurement")
     parser.add_argument("--chart", type=Path, help="write a bar chart (PNG)")
+    parser.add_argument("--before", type=Path, help="another checkout, with its resize installed")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -277,9 +307,9 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {every_core} cores, {date.today()}")
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        photos, fast_model = make_photos(Path(folder)), find_fast_model(Path(folder))
+        photos = make_photos(Path(folder))
         for cores in sorted({every_core, 1}, reverse=True):
-            found = measure(photos, fast_model, cores, options.rounds, options.seconds)
+            found = measure(photos, cores, options)
             print("\n".join(to_text(found, cores)), flush=True)
             results[cores] = found
     if options.json:
@@ -289,13 +319,16 @@ def main() -> None:
 
 
 def measure(
-    photos: dict[str, list[Path]], fast_model: Path, cores: int, rounds: int, seconds: float
+    photos: dict[str, list[Path]], cores: int, options: argparse.Namespace
 ) -> dict[str, dict[str, list[float]]]:
     """Return images per second: by photo size, by runner, a value per round."""
-    runners = {name: Runner(name, cores, fast_model) for name in RUNNERS}
-    found = {size: {name: [] for name in RUNNERS} for size in photos}
-    for _, size, name in itertools.product(range(rounds), photos, runners):
-        found[size][name].append(runners[name].measure(seconds, photos[size]))
+    ours = [name for name in OURS if name != "detect" or os.environ.get("MSPT_DETECTOR")]
+    before = [f"{BEFORE}{n}" for n in ours if n != "bf16"] if options.before else []
+    names = [*PEERS, *ours, *before, *ALONE]
+    runners = {name: Runner(name, cores, options.before) for name in names}
+    found = {size: {name: [] for name in names} for size in photos}
+    for _, size, name in itertools.product(range(options.rounds), photos, names):
+        found[size][name].append(runners[name].measure(options.seconds, photos[size]))
     for runner in runners.values():
         runner.process.kill()
     for speeds in found.values():

@@ -45,7 +45,8 @@ RunCli = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def scorer() -> Scorer:
-    return mspt.load()
+    """The embedded model on the backend that every machine has."""
+    return mspt.load(backend="onnxruntime")
 
 
 @pytest.fixture(scope="session")

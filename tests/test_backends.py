@@ -1,7 +1,9 @@
 """What computes: onnxruntime by default, openvino by choice, and neither changes a contract."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,21 +12,74 @@ from conftest import FACES, ORIGINAL, RunCli
 
 import mspt
 from mspt.errors import ConfigError, ModelError
+from mspt.image.crop import RGB
 from mspt.inference import session
-from mspt.inference.models import find_model
+from mspt.inference.models import PROBE_KEY, embedded_models, find_model
 from mspt.inference.scorer import Scorer
-from mspt.inference.session import Session
+from mspt.inference.session import Session, open_session
 
 PATHS = sorted(FACES.iterdir())
 
 
-def test_auto_is_onnxruntime(scorer: Scorer) -> None:
-    for backend in ("auto", "onnxruntime"):
-        found = Session(find_model("base"), backend)
-        assert (found.backend, found.precision, found.label) == ("onnxruntime", "fp32", "base@9")
+@pytest.fixture
+def fake_openvino(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put a backend in openvino's place that computes in bf16 and moves every score."""
+
+    def install(moved: float = 0.0) -> None:
+        class Bf16(session._OnnxRuntime):
+            precision = "bf16"
+
+            def run(self, rgb: RGB) -> float:
+                return super().run(rgb) + moved
+
+        runtimes = dict(session._RUNTIMES) | {"openvino": Bf16}
+        monkeypatch.setattr(session, "_RUNTIMES", runtimes)
+        monkeypatch.setattr(session, "_may_have_bf16", lambda: True)
+
+    return install
 
 
-@pytest.mark.filterwarnings("ignore:openvino computes in bf16")
+def test_auto_takes_what_is_faster_and_rows_name_it(fake_openvino: Callable[..., None]) -> None:
+    fake_openvino()
+    found = mspt.load()
+    assert found.label == f"{found.info.label}+bf16"
+    assert found.score(ORIGINAL).model == found.label
+
+
+def test_auto_leaves_a_backend_whose_scores_differ(fake_openvino: Callable[..., None]) -> None:
+    fake_openvino(moved=2 * session.MAX_DIFFERENCE)
+    found = open_session(find_model("base"))
+    assert (found.backend, found.precision) == ("onnxruntime", "fp32")
+
+
+def test_auto_is_onnxruntime_where_nothing_computes_in_bf16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "_may_have_bf16", lambda: False)
+    assert open_session(find_model("base")).backend == "onnxruntime"
+
+
+def test_auto_is_onnxruntime_for_files_without_the_probes_scores(
+    fake_openvino: Callable[..., None], tmp_path: Path
+) -> None:
+    import onnx
+
+    fake_openvino()
+    model = onnx.load(find_model("base"))
+    kept = [p for p in model.metadata_props if p.key != PROBE_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, tmp_path / "m.onnx")
+    assert open_session(tmp_path / "m.onnx").backend == "onnxruntime"
+
+
+@pytest.mark.parametrize("name", sorted(embedded_models()))
+def test_the_file_tells_the_probes_scores(name: str) -> None:
+    found = Session(find_model(name))
+    assert found.score_probe() == pytest.approx(found.info.probe, abs=1e-4)
+    assert sorted(found.info.probe, reverse=True) == list(found.info.probe)  # large to small
+
+
 def test_openvino_gives_the_scores_of_onnxruntime(scorer: Scorer) -> None:
     openvino = mspt.load(backend="openvino")
     fp32 = Session(find_model("base"), "openvino").precision == "fp32"
@@ -34,21 +89,37 @@ def test_openvino_gives_the_scores_of_onnxruntime(scorer: Scorer) -> None:
     assert openvino.info == scorer.info
 
 
-@pytest.mark.filterwarnings("ignore:openvino computes in bf16")
 def test_threads_do_not_change_openvinos_scores() -> None:
     openvino = mspt.load(backend="openvino")
     alone = [openvino.score(path).score for path in PATHS]
     assert [r.score for r in openvino.score_many(PATHS * 3, workers=4)] == alone * 3
 
 
-def test_another_precision_is_warned_of_and_named_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Bf16(session._OnnxRuntime):
-        precision = "bf16"
+def test_threads_that_are_first_at_once_do_not_hang() -> None:
+    code = (
+        f"import mspt; paths = {list(map(str, PATHS))}; scorer = mspt.load(backend='openvino');"
+        "print(len(list(scorer.score_many(paths, workers=4))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(len(PATHS)), done.stderr
 
-    monkeypatch.setattr(session, "_OpenVino", Bf16)
-    with pytest.warns(UserWarning, match="openvino computes in bf16 on this processor"):
-        scorer = mspt.load(backend="openvino")
-    assert scorer.score(ORIGINAL).model == "base@9+bf16"
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_openvino_says_so_in_a_forked_process() -> None:
+    code = """
+import os, mspt
+scorer = mspt.load(backend="openvino")
+if not os.fork():
+    try:
+        scorer.score(%r)
+    except mspt.ModelError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code % str(ORIGINAL)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "openvino does not work in a forked process; load the scorer there" in done.stdout
 
 
 @pytest.mark.parametrize("capabilities", [["FP32", "BF16"], ["FP32", "INT8"]])

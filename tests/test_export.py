@@ -39,7 +39,7 @@ def test_training_learns_and_the_export_scores_alike(
     difference = export.export_model(checkpoint, tmp_path / "t.onnx", entries, release)
     assert difference <= export.MAX_DIFFERENCE
     assert b".py" not in (tmp_path / "t.onnx").read_bytes(), "a path of the exporting machine"
-    scorer = Scorer(tmp_path / "t.onnx")
+    scorer = Scorer(tmp_path / "t.onnx", backend="onnxruntime")
     assert scorer.info.label == "t@3"
     assert scorer.info.spec == square_spec(64)
     assert scorer.info.reference.description == "made up (24 images)"

@@ -37,7 +37,7 @@ needs_detector = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return mspt.load(detector=DETECTOR)
+    return mspt.load(backend="onnxruntime", detector=DETECTOR)
 
 
 @pytest.fixture(scope="module")

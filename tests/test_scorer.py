@@ -1,8 +1,12 @@
 """Scoring: the same photo gives the same score on any path, and bad images give results."""
 
 import json
+import pickle
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +18,13 @@ from PIL import Image
 
 from mspt.errors import DecodeError, ImageTooSmallError, ModelError
 from mspt.image.crop import RGB
+from mspt.inference import scorer as scorer_module
 from mspt.inference.models import KEYS, ModelInfo, Reference, embedded_models, find_model
 from mspt.inference.scorer import Scorer
 from mspt.inference.session import Session
+from mspt.parallel import Budget
 from mspt.results import BANDS, COLUMNS, QualityScore, band_of
+from mspt.spec import InputSpec
 
 PATHS = sorted(FACES.iterdir())
 
@@ -46,6 +53,52 @@ def test_neither_order_nor_workers_nor_neighbours_change_a_score(
     results = list(scorer.score_many(order, workers=workers))
     assert [r.path for r in results] == [str(path) for path in order]
     assert [r.score for r in results] == [alone[path] for path in order]
+
+
+def score_in_child(scorer: Scorer, paths: list[Path]) -> list[float | None]:
+    """Score in a process started in some way; at module level, so that it can be pickled."""
+    return [result.score for result in scorer.score_many(paths, workers=2)]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", get_all_start_methods())
+def test_processes_of_every_kind_score_alike(
+    method: str, scorer: Scorer, alone: dict[Path, float]
+) -> None:
+    """After a score here, so that a fork finds libraries that are warm."""
+    list(scorer.score_many(PATHS[:2]))
+    with ProcessPoolExecutor(1, mp_context=get_context(method)) as pool:
+        found = pool.submit(score_in_child, scorer, PATHS).result(timeout=120)
+    assert found == [alone[path] for path in PATHS]
+
+
+def test_a_pickled_scorer_is_the_same_scorer() -> None:
+    made = Scorer("fast", backend="onnxruntime", factors=True)
+    again = pickle.loads(pickle.dumps(made))
+    assert again.label == made.label
+    assert again.score(ORIGINAL) == made.score(ORIGINAL)
+
+
+def test_photos_wait_while_too_many_pixels_are_decoded(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a budget of one photo's pixels no two of them are held at once."""
+    monkeypatch.setattr(scorer, "_pixels", Budget(320 * 320))
+    held, most = 0, 0
+    prepare = scorer_module.resize_square
+
+    def slowly(square: RGB, spec: InputSpec) -> RGB:
+        nonlocal held, most
+        held += 1
+        most = max(most, held)
+        time.sleep(0.01)
+        held -= 1
+        return prepare(square, spec)
+
+    monkeypatch.setattr(scorer_module, "resize_square", slowly)
+    results = list(scorer.score_many(PATHS, workers=4))
+    assert [r.status for r in results] == ["ok"] * len(PATHS)
+    assert most == 1
 
 
 @pytest.fixture(scope="module")

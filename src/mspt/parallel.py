@@ -1,27 +1,24 @@
-"""Threads that keep input order and bounded memory: for scoring, checking and training alike.
+"""Threads that keep input order, within the cores and the memory that this process may use.
 
 Image work here (decoding, resizing, onnxruntime, numpy) releases the interpreter's lock, so that
 threads keep every core busy.
 """
 
 import ctypes
+import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _WINDOW = 4  # items in flight per worker: keeps workers busy and memory bounded
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def map_in_order(
@@ -48,15 +45,144 @@ def map_in_order(
         pool.shutdown(cancel_futures=True)
 
 
+def usable_cores() -> int:
+    """Return the number of cores that this process may use: its affinity, its group's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quotas = [quota for folder in _cgroups("cpu") if (quota := _cpu_quota(folder)) is not None]
+    return max(1, math.floor(min([allowed or 1, *quotas])))
+
+
+def usable_memory() -> int | None:
+    """Return the bytes that this process may use: the machine's, its group's limit; or None."""
+    limits = [limit for folder in _cgroups("memory") if (limit := _memory_limit(folder))]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=None)
+
+
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+_CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
+
+
+def _cgroups(controller: str) -> Iterator[Path]:
+    """Yield the folders that may limit this process: of its group and of those around it.
+
+    Lines of /proc/self/cgroup are `number:controllers:path`; version 2 has one without controllers.
+    In a container the path may be the host's, and the limits lie at the root.
+    """
+    try:
+        lines = _CGROUP_OF_PROCESS.read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _CGROUP_ROOT / controllers if controllers else _CGROUP_ROOT
+        group = root / path.lstrip("/")
+        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(root))
+
+
+def _cpu_quota(folder: Path) -> float | None:
+    """Return how many cores a group may use: cpu.max of version 2, cfs_quota of version 1."""
+    numbers = _numbers_in(folder / "cpu.max") or (
+        _numbers_in(folder / "cpu.cfs_quota_us") + _numbers_in(folder / "cpu.cfs_period_us")
+    )
+    is_limit = len(numbers) == 2 and min(numbers) > 0
+    return numbers[0] / numbers[1] if is_limit else None
+
+
+def _memory_limit(folder: Path) -> int | None:
+    """Return a group's limit in bytes: memory.max of version 2, limit_in_bytes of version 1."""
+    numbers = _numbers_in(folder / "memory.max") or _numbers_in(folder / "memory.limit_in_bytes")
+    return numbers[0] if numbers else None
+
+
+def _numbers_in(path: Path) -> list[int]:
+    """Return the numbers of a control file; none if it is not there or says `max`."""
+    try:
+        return [int(word) for word in path.read_text().split()]
+    except (OSError, ValueError):
+        return []
+
+
+class Budget:
+    """Bounds what threads hold at once: a thread that asks for more than is left waits."""
+
+    def __init__(self, limit: int) -> None:
+        """Give out at most `limit`, but whatever it asks for to a thread that is alone."""
+        self._limit = limit
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that takes an amount, once; it is given back when the block ends."""
+        taken = 0
+
+        def take(amount: int) -> None:
+            nonlocal taken
+            with self._changed:
+                self._changed.wait_for(lambda: not self._held or self._held + amount <= self._limit)
+                self._held += amount
+                taken += amount
+
+        try:
+            yield take
+        finally:
+            with self._changed:
+                self._held -= taken
+                self._changed.notify_all()
+
+
+# malloc.h's numbers: M_TRIM_THRESHOLD and M_MMAP_MAX, and glibc's defaults for both
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_DEFAULT_TRIM, _DEFAULT_MMAPS = 128 * 1024, 65536
+_NO_LIMIT, _NEVER = -1, 0
+
+
+_keepers = 0
+_keepers_lock = threading.Lock()
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep what is freed for the next allocation, instead of returning it at once.
 
-    A training step frees and allocates gigabytes in tensors that glibc hands back to the kernel
-    each time; having the pages cleared anew took a third of a step and more (EXPERIMENTS.md).
-    Without effect where the C library is another one. The values are malloc.h's.
+    Photos and training steps take and free many megabytes at a time; having the kernel clear those
+    pages anew takes a fifth to a third of the time. Without effect where the C library is another.
     """
-    m_trim_threshold, m_mmap_max, never, no_limit = -1, -4, 0, -1
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:
-        mallopt(m_mmap_max, never)
-        mallopt(m_trim_threshold, no_limit)
+    global _keepers
+    with _keepers_lock:
+        _keepers += 1
+        _set_malloc(_MMAP_MAX, _NEVER)
+        _set_malloc(_TRIM_THRESHOLD, _NO_LIMIT)
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Keep freed memory within this block; after the last such block all is as it was before."""
+    global _keepers
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        with _keepers_lock:
+            _keepers -= 1
+            if not _keepers:
+                _return_freed_memory()
+
+
+def _return_freed_memory() -> None:
+    _set_malloc(_MMAP_MAX, _DEFAULT_MMAPS)
+    _set_malloc(_TRIM_THRESHOLD, _DEFAULT_TRIM)
+    if trim := getattr(_c_library(), "malloc_trim", None):
+        trim(0)
+
+
+def _set_malloc(parameter: int, value: int) -> None:
+    if set_option := getattr(_c_library(), "mallopt", None):
+        set_option(parameter, value)
+
+
+def _c_library() -> Any:  # noqa: ANN401 - foreign functions have no types
+    return ctypes.CDLL(None) if os.name == "posix" else None

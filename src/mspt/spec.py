@@ -6,9 +6,11 @@ and any port agree on the pixels. `image/preprocess.py` is its one implementatio
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from mspt.errors import ModelError
+
+Resample = Literal["catmull_rom", "bicubic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class InputSpec:
 
     short_side: int  # px of the image's short side after resizing, aspect ratio kept
     crop_side: int  # px of the centred square cut from it: what the network sees
-    resample: Literal["bicubic"] = "bicubic"  # antialiased 8-bit, as Pillow's BICUBIC
+    resample: Resample = "catmull_rom"  # antialiased, 8 bits; image/preprocess.py
     crop: Literal["centre_square"] = "centre_square"  # what is cut before the resize
     # Where faces are detected, the square around a face (image/crop.py) is cut instead, its margin
     # chosen so that it frames the face as the training photos do: there the centred square is 1.65
@@ -36,10 +38,11 @@ class InputSpec:
             )
         if not 0 <= self.face_margin <= 4:
             raise ModelError(f"InputSpec: face_margin {self.face_margin} must lie in 0..4")
-        if self.resample != "bicubic" or self.crop != "centre_square":
+        if self.resample not in get_args(Resample) or self.crop != "centre_square":
             raise ModelError(
                 f"InputSpec: resample {self.resample!r} and crop {self.crop!r} are unknown to this "
-                "version, which knows 'bicubic' and 'centre_square'; update mspt"
+                f"version, which knows {', '.join(get_args(Resample))} and centre_square; update "
+                "mspt"
             )
 
     def to_json(self) -> str:

@@ -23,7 +23,7 @@ def sha256(path: Path) -> str:
 
 def main() -> None:
     """Score and write."""
-    scorer = mspt.load("base")
+    scorer = mspt.load("base", backend="onnxruntime")
     scores = {
         path.name: {"sha256": sha256(path), "score": scorer.score(path).score}
         for path in sorted(FACES.glob("*.png"))

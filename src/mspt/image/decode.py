@@ -9,7 +9,7 @@ The limits on bytes and pixels are checked before a pixel is decoded.
 
 import io
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,9 +29,15 @@ MIN_SIDE_PX = 32  # below, even an eye is less than a pixel
 
 _EXIF_ORIENTATION = 0x0112
 
+Reserve = Callable[[int], None]  # told how many pixels are to be decoded, before they are
 
-def read_rgb(path: Path) -> RGB:
+
+def read_rgb(path: Path, reserve: Reserve | None = None) -> RGB:
     """Decode one image file.
+
+    Args:
+        path: of the file.
+        reserve: called with the number of pixels before they are decoded; it may wait.
 
     Raises:
         DecodeError: if it cannot be read or is not an image that can be decoded whole.
@@ -48,10 +54,10 @@ def read_rgb(path: Path) -> RGB:
         raise DecodeError(f"cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have
         raise DecodeError(f"cannot be read: {error}") from error
-    return decode_rgb(data)
+    return decode_rgb(data, reserve)
 
 
-def decode_rgb(data: bytes) -> RGB:
+def decode_rgb(data: bytes, reserve: Reserve | None = None) -> RGB:
     """Decode one encoded image to uint8 (height, width, 3).
 
     Raises:
@@ -62,6 +68,8 @@ def decode_rgb(data: bytes) -> RGB:
     _check_bytes(len(data))
     with _image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
         check_size(*image.size)  # before a pixel is decoded
+        if reserve:
+            reserve(image.width * image.height)
         return _decode_pixels(image, data)
 
 

@@ -74,9 +74,7 @@ class FaceDetector:
         height, width = rgb.shape[:2]
         scale = min(1.0, LONG_SIDE_PX / max(height, width))
         seen_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-        bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-        if scale < 1:
-            bgr = self._cv2.resize(bgr, seen_wh, interpolation=self._cv2.INTER_AREA)
+        bgr = np.ascontiguousarray(self._reduce(rgb, seen_wh)[:, :, ::-1])
         detector = self._instance()
         detector.setInputSize(seen_wh)
         rows = detector.detect(bgr)[1]
@@ -84,6 +82,18 @@ class FaceDetector:
         boxes = [] if rows is None else [_to_box(row, stretch_wh, width, height) for row in rows]
         whole = [box for box in boxes if box.x2 > box.x1 and box.y2 > box.y1]
         return sorted(whole, key=lambda box: (-_area(box), box.x1, box.y1))
+
+    def _reduce(self, rgb: RGB, seen_wh: tuple[int, int]) -> RGB:
+        """Return what the detector sees; of large photos every second, third ... pixel first.
+
+        Areas of at least 2 x 2 px are averaged still, and 12 megapixels need 2 instead of 40 ms.
+        """
+        if rgb.shape[1::-1] == seen_wh:
+            return rgb
+        step = max(1, min(rgb.shape[1] // (2 * seen_wh[0]), rgb.shape[0] // (2 * seen_wh[1])))
+        sparse = np.ascontiguousarray(rgb[::step, ::step])
+        reduced: RGB = self._cv2.resize(sparse, seen_wh, interpolation=self._cv2.INTER_AREA)
+        return reduced
 
 
 def _to_box(row: Any, stretch_wh: tuple[float, float], width: int, height: int) -> FaceBox:  # noqa: ANN401

@@ -34,6 +34,7 @@ KEYS = (
     "mspt.reference",
     "mspt.licence",
 )
+PROBE_KEY = "mspt.probe"  # not in files of earlier versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class ModelInfo:
     training: Mapping[str, Any]  # summary of the run
     reference: Reference
     licence: str
+    probe: tuple[float, ...] = ()  # onnxruntime's scores of the probe's pictures
 
     @property
     def label(self) -> str:
@@ -84,7 +86,8 @@ class ModelInfo:
             json.dumps(reference),
             self.licence,
         )
-        return dict(zip(KEYS, values, strict=True))
+        probe = {PROBE_KEY: json.dumps([round(p, 6) for p in self.probe])} if self.probe else {}
+        return dict(zip(KEYS, values, strict=True)) | probe
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], where: str) -> "ModelInfo":
@@ -121,6 +124,7 @@ class ModelInfo:
                     quantiles=quantiles,
                 ),
                 licence=metadata["mspt.licence"],
+                probe=tuple(map(float, json.loads(metadata.get(PROBE_KEY, "[]")))),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{where}: metadata cannot be understood: {error!r}") from error

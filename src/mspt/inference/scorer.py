@@ -14,19 +14,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
 from mspt.errors import ConfigError, ImageError
 from mspt.image.crop import RGB, crop_face_square
-from mspt.image.decode import check_size, decode_rgb, read_rgb, rgb_of_pil
+from mspt.image.decode import MAX_PIXELS, Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
 from mspt.image.factors import explain, load_reference, measure_factors
 from mspt.image.preprocess import crop_scored_square, resize_square
 from mspt.inference.faces import FaceDetector, find_detector
-from mspt.inference.models import DEFAULT_MODEL, ModelInfo, find_model
-from mspt.inference.session import Backend, Session
-from mspt.parallel import map_in_order, usable_cores
+from mspt.inference.models import DEFAULT_MODEL, ModelInfo, embedded_models, find_model
+from mspt.inference.session import Backend, open_session
+from mspt.parallel import (
+    Budget,
+    freed_memory_kept,
+    map_in_order,
+    usable_cores,
+    usable_memory,
+)
 from mspt.results import FaceBox, QualityScore
 
 if TYPE_CHECKING:
@@ -35,6 +41,8 @@ if TYPE_CHECKING:
 ImageLike = Union[str, os.PathLike[str], bytes, "PilImage", RGB]
 
 _DECIMALS = 6  # of a score: beyond them float32 says nothing
+_BYTES_PER_PIXEL = 12  # that a decoded photo takes at its peak: as decoded, turned, cut out
+_MEMORY_SHARE = 0.5  # of what the process may use, for decoded photos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +73,8 @@ class Scorer:
 
         Args:
             model: name or path.
-            backend: what computes: `auto` (onnxruntime), `onnxruntime` or `openvino`.
+            backend: what computes: `onnxruntime`, `openvino`, or `auto`, the faster of both here
+                whose scores agree (inference/session.py).
             detector: a YuNet file for finding faces; default: $MSPT_DETECTOR or the fetched one.
             factors: measure also why a score may be low: `factors` and `reasons` of every result.
 
@@ -74,9 +83,17 @@ class Scorer:
             ConfigError: if there is no such backend.
             MissingExtraError: if the backend is not installed.
         """
-        self._session = Session(find_model(model), backend)
-        self._detector_file = None if detector is None else Path(detector)
+        path = find_model(model)
+        self._session = open_session(path, backend)
+        self._detector_file = None if detector is None else Path(detector).absolute()
         self._factor_reference = load_reference(self.info.spec.crop_side) if factors else None
+        self._pixels = Budget(_pixels_in_flight())
+        name = model if path in embedded_models().values() else path.absolute()
+        self._arguments = (name, self._session.backend, self._detector_file, factors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made of; another process loads the same model on the same backend."""
+        return _load_again, self._arguments
 
     @property
     def info(self) -> ModelInfo:
@@ -171,8 +188,14 @@ class Scorer:
             raise TypeError("score_many takes several images; for a single one there is score")
         if faces:
             self._detector  # noqa: B018 - loaded now, so that its absence is known at once
+        return self._score_in_order(images, workers or usable_cores(), faces)
+
+    def _score_in_order(
+        self, images: Iterable[ImageLike], workers: int, faces: FaceSearch | None
+    ) -> Iterator[list[QualityScore]]:
         score = partial(self._score_or_explain, faces=faces)
-        return map_in_order(score, images, workers=workers or usable_cores())
+        with freed_memory_kept():
+            yield from map_in_order(score, images, workers=workers)
 
     def _score_or_explain(self, image: ImageLike, faces: FaceSearch | None) -> list[QualityScore]:
         try:
@@ -181,13 +204,16 @@ class Scorer:
             return [QualityScore.failed(name_of(image), error, self.label)]
 
     def _score_whole(self, image: ImageLike) -> QualityScore:
-        rgb = to_rgb(image)
-        return self._score_square(
-            crop_scored_square(rgb, self.info.spec), self._describe(image, rgb)
-        )
+        with self._pixels.share() as reserve:
+            rgb = to_rgb(image, reserve)
+            square = crop_scored_square(rgb, self.info.spec)
+            return self._score_square(square, self._describe(image, rgb))
 
     def _score_faces(self, image: ImageLike, wanted: FaceSearch) -> list[QualityScore]:
-        rgb = to_rgb(image)
+        with self._pixels.share() as reserve:
+            return self._score_faces_of(image, to_rgb(image, reserve), wanted)
+
+    def _score_faces_of(self, image: ImageLike, rgb: RGB, wanted: FaceSearch) -> list[QualityScore]:
         photo = self._describe(image, rgb)
         boxes = [
             box
@@ -251,17 +277,21 @@ def name_of(image: ImageLike) -> str:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else ""
 
 
-def to_rgb(image: ImageLike) -> RGB:
+def to_rgb(image: ImageLike, reserve: Reserve | None = None) -> RGB:
     """Return any accepted image as upright RGB, uint8 (height, width, 3).
+
+    Args:
+        image: as for `Scorer.score`.
+        reserve: called with the number of pixels before they are decoded.
 
     Raises:
         ImageError: if it cannot be decoded, is too small or too large.
         TypeError: if it is no image.
     """
     if isinstance(image, str | os.PathLike):
-        return read_rgb(Path(image))
+        return read_rgb(Path(image), reserve)
     if isinstance(image, bytes | bytearray | memoryview):
-        return decode_rgb(bytes(image))
+        return decode_rgb(bytes(image), reserve)
     if not isinstance(image, np.ndarray):
         from PIL.Image import Image as PilImage
 
@@ -275,6 +305,18 @@ def to_rgb(image: ImageLike) -> RGB:
         )
     check_size(image.shape[1], image.shape[0])
     return image
+
+
+def _pixels_in_flight() -> int:
+    """Return how many pixels may be decoded at once: as memory allows, but any single photo."""
+    memory = usable_memory()
+    return max(MAX_PIXELS, int((memory or 0) * _MEMORY_SHARE / _BYTES_PER_PIXEL))
+
+
+def _load_again(
+    model: str | Path, backend: Backend, detector: Path | None, factors: bool
+) -> Scorer:
+    return Scorer(model, backend=backend, detector=detector, factors=factors)
 
 
 def load(

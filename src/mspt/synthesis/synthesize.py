@@ -38,7 +38,7 @@ from mspt.synthesis.reference_metrics import measure_distances, prepare_worker
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
 SINGLE_SOURCE = "single"  # source of all one-kind degradations; mixtures are their own source
 
-_VERSION = 3  # of degradations and metrics: raise it when they change, so that none are mixed
+_VERSION = 4  # of degradations and metrics: raise it when they change, so that none are mixed
 
 Record = dict[str, Any]  # one line of records.jsonl
 

@@ -80,7 +80,8 @@ def export_model(
         if release.half:
             halve_weights(draft)
         write_metadata(draft, info)
-        scores = _score_all(Session(draft), reference, state)
+        session = Session(draft)
+        scores = _score_all(session, reference, state)
         difference = _largest_difference(network, scores, reference, state)
         allowed = MAX_HALF_DIFFERENCE if release.half else MAX_DIFFERENCE
         if not difference <= allowed:  # so that NaN does not pass
@@ -88,7 +89,14 @@ def export_model(
                 f"{out} is not written: torch and onnxruntime differ by {difference:.2e} on a "
                 f"reference image, more than {allowed:.0e}"
             )
-        write_metadata(draft, replace(info, reference=_distribution(scores, release)))
+        write_metadata(
+            draft,
+            replace(
+                info,
+                reference=_distribution(scores, release),
+                probe=tuple(session.score_probe()),
+            ),
+        )
         out.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(out) as copy:  # the draft may be on another disk
             shutil.copyfile(draft, copy)

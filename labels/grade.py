@@ -1,0 +1,161 @@
+"""Photos graded by eyes that know nothing of them: sheets to look at, and what graders wrote.
+
+    python labels/grade.py ask PHOTOS.csv ... --out out/asked/NAME [--where COLUMN=VALUE ...]
+    python labels/grade.py collect out/asked/NAME labels/grades/NAME.csv
+
+`ask`:     Deals every photo of the lists (columns `path` or `file`) once a pass, in drawn order, to
+           so many graders: OUT/pass1-grader1/sheet001.png and on, two photos a sheet as the 640 px
+           squares that a model sees. OUT/INSTRUCTIONS.txt is all that a grader reads, OUT/key.csv
+           is what no grader opens. Each fills OUT/pass1-grader1/grades.csv: `photo,grade`.
+`collect`: Writes what they gave: `set,file,grader,grade`, where `set` is the name of the list's
+           folder. A photo left out, or a grade outside 0..100, ends it with a line that says so.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mspt.image.crop import crop_centre_square
+from mspt.image.decode import read_rgb
+from mspt.parallel import map_in_order, usable_cores
+
+SQUARE_PX, CAPTION_PX, PER_SHEET = 640, 24, 2
+
+INSTRUCTIONS = """\
+You grade how good photos look. A sheet shows two photos of people as 640 px squares, numbered.
+Give each a grade from 0 to 100 for the quality of the photo as a picture:
+
+  95  flawless: the face is crisp to lashes, pores and single hairs; clean; good light and colour
+  85  very good: faults only close inspection finds
+  75  good: mild faults, plain to see (a little soft, a little grain, slightly dull or harsh light)
+  60  fair: clear faults that disturb (soft, enlarged from a small file, noisy, dark, blown out)
+  45  poor     30  bad: little detail is left     15  very bad     0  useless
+
+What counts, in about this order: detail of the face (focus, shake, smeared by noise reduction or by
+editing, enlarged from few pixels), grain and colour noise, compression (blocks, ringing, banding),
+light (too dark, clipped, backlit, harsh), colour (casts, faded, overdone).
+What does not count: who it is, looks, age, skin colour, expression, pose, clothes, glasses,
+framing, what is behind the person, black-and-white as such, whether a professional took it.
+A face in the dark is judged by what is seen of it, not by whether the mood is nice.
+Use the whole scale and numbers in between (58, 71, 83). Judge each photo by itself, by eye alone:
+no program measures anything. Details matter: look at hair, eyes and skin before you decide.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One photo to grade."""
+
+    set_name: str
+    file: str  # as its list names it
+    path: Path
+
+
+def read_lists(lists: Sequence[Path], where: Mapping[str, str]) -> list[Asked]:
+    """Return the photos of all lists; a condition holds where a list has that column."""
+    return [photo for path in lists for photo in _read_list(path, where)]
+
+
+def _read_list(path: Path, where: Mapping[str, str]) -> Iterable[Asked]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for row in csv.DictReader(file):
+            if all(row.get(column, value) == value for column, value in where.items()):
+                name = row.get("path") or row["file"]
+                yield Asked(path.resolve().parent.name, name, path.parent / name)
+
+
+def deal(photos: Sequence[Asked], out: Path, *, graders: int, passes: int, seed: int) -> None:
+    """Write sheets, empty lists of grades, the instructions and the key."""
+    if (out / "key.csv").exists():
+        sys.exit(f"{out}: holds a deal that graders may be at; name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "INSTRUCTIONS.txt").write_text(INSTRUCTIONS, encoding="utf-8")
+    key: list[tuple[str, int, str, str]] = []
+    sheets: list[tuple[Path, Sequence[Asked], int]] = []
+    rng = np.random.default_rng(seed)
+    for number in range(1, passes + 1):
+        for grader, drawn in enumerate(np.array_split(rng.permutation(len(photos)), graders), 1):
+            hand = [photos[i] for i in drawn]
+            folder = out / f"pass{number}-grader{grader}"
+            folder.mkdir()
+            key += [(folder.name, i, p.set_name, p.file) for i, p in enumerate(hand, 1)]
+            for start in range(0, len(hand), PER_SHEET):
+                sheet = folder / f"sheet{start // PER_SHEET + 1:03d}.png"
+                sheets.append((sheet, hand[start : start + PER_SHEET], start + 1))
+    for _ in map_in_order(lambda sheet: _draw_sheet(*sheet), sheets, workers=usable_cores()):
+        pass
+    _write_csv(out / "key.csv", ("grader", "photo", "set", "file"), key)
+
+
+def _draw_sheet(out: Path, photos: Sequence[Asked], first: int) -> None:
+    sheet = Image.new("RGB", (PER_SHEET * SQUARE_PX, SQUARE_PX + CAPTION_PX), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, photo in enumerate(photos):
+        left = place * SQUARE_PX
+        square = Image.fromarray(np.ascontiguousarray(crop_centre_square(read_rgb(photo.path))))
+        draw.text((left + 4, 1), f"photo {first + place}", fill="black", font_size=18)
+        sheet.paste(
+            square.resize((SQUARE_PX, SQUARE_PX), Image.Resampling.BICUBIC), (left, CAPTION_PX)
+        )
+    sheet.save(out, compress_level=1)
+
+
+def collect(asked: Path, grades: Path) -> int:
+    """Write all grades of a deal, photo by photo; return how many there are."""
+    rows = []
+    given: dict[str, dict[str, str]] = {}
+    for entry in _read_csv(asked / "key.csv"):
+        grader = entry["grader"]
+        if grader not in given:
+            path = asked / grader / "grades.csv"
+            given[grader] = {row["photo"].strip(): row["grade"].strip() for row in _read_csv(path)}
+        grade = given[grader].get(entry["photo"], "")
+        if not grade.replace(".", "", 1).isdigit() or float(grade) > 100:
+            sys.exit(f"{grader}: photo {entry['photo']} has grade {grade!r}, not 0 to 100")
+        rows.append((entry["set"], entry["file"], grader, grade))
+    _write_csv(grades, ("set", "file", "grader", "grade"), sorted(rows))
+    return len(rows)
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def main() -> None:
+    """Ask or collect."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    ask, take = commands.add_parser("ask"), commands.add_parser("collect")
+    ask.add_argument("lists", type=Path, nargs="+")
+    ask.add_argument("--out", type=Path, required=True)
+    ask.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE")
+    ask.add_argument("--graders", type=int, default=8, help="who share the photos of a pass")
+    ask.add_argument("--passes", type=int, default=3, help="how often each photo is graded")
+    ask.add_argument("--seed", type=int, default=0)
+    take.add_argument("asked", type=Path)
+    take.add_argument("grades", type=Path)
+    options = parser.parse_args()
+    if options.command == "collect":
+        print(f"{collect(options.asked, options.grades)} grades: {options.grades}")
+        return
+    where = dict(condition.split("=", 1) for condition in options.where)
+    photos = read_lists(options.lists, where)
+    deal(photos, options.out, graders=options.graders, passes=options.passes, seed=options.seed)
+    print(f"{len(photos)} photos, {options.passes} times: {options.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The probe: a few pictures by whose scores a model file tells whether a backend computes it right.
+
+In:   an InputSpec.
+Out:  squares as the network sees them. `export` writes their scores, by onnxruntime, into the file.
+
+They are one face at three resolutions (NASA's portrait of E. Collins, public domain).
+"""
+
+from collections.abc import Iterator
+from importlib import resources
+
+from mspt.image.crop import RGB
+from mspt.image.decode import decode_rgb
+from mspt.image.preprocess import resize_rgb, resize_square
+from mspt.spec import InputSpec
+
+_SIDES_PX = (320, 96, 32)  # from a fair picture to a very bad one
+
+
+def probe_squares(spec: InputSpec) -> Iterator[RGB]:
+    """Yield the probe's pictures, uint8 (S, S, 3)."""
+    face = decode_rgb(resources.files("mspt.inference").joinpath("probe.jpg").read_bytes())
+    for side in _SIDES_PX:
+        yield resize_square(resize_rgb(face, side, side), spec)
