@@ -27,7 +27,12 @@ from mspt.evaluation.evaluate import Indices
 from mspt.evaluation.manifest import read_manifest
 from mspt.evaluation.metrics import Vector, plcc, srcc
 from mspt.evaluation.paired import check_same_images
-from mspt.evaluation.scored import ScoredSet, last_scores_path, read_scored, write_scored
+from mspt.evaluation.predictions import (
+    Predictions,
+    last_predictions_path,
+    read_predictions,
+    write_predictions,
+)
 from mspt.parallel import usable_cores
 
 ROOT = Path(__file__).parents[1]
@@ -53,9 +58,9 @@ class Arm:
     @classmethod
     def read(cls, path: Path) -> "Arm":
         """Read an arm's run file and count what it costs."""
-        from mspt.training.budget import measure_cost
-        from mspt.training.networks import build_network
-        from mspt.training.stages import load_run
+        from mspt.training.backbones import build_network
+        from mspt.training.config import load_run
+        from mspt.training.cost import measure_cost
 
         run = load_run(path)
         network = build_network(run.network)
@@ -77,7 +82,7 @@ def out_dir(arm: str, seed: int) -> Path:
 
 def train_one(name: str, seed: int) -> None:
     """Train an arm with a seed, then score the outside set; both are skipped if done."""
-    from mspt.training.stages import load_run
+    from mspt.training.config import load_run
     from mspt.training.trainer import train
 
     out = out_dir(name, seed)
@@ -99,8 +104,8 @@ def score_outside(out: Path) -> None:
         sys.exit(f"{out} holds no checkpoint; train it first")
     entries = read_manifest(OUTSIDE)
     frames = build_frames(entries, load_state(checkpoint).spec, OUT / "frames")
-    scored = ScoredSet(entries, score_frames(load_network(checkpoint), frames))
-    write_scored(out / "outside.csv", scored)
+    scored = Predictions(entries, score_frames(load_network(checkpoint), frames))
+    write_predictions(out / "outside.csv", scored)
 
 
 def train_all(arms: Sequence[Arm], processes: int) -> None:
@@ -138,7 +143,7 @@ Metric = Callable[[Vector, Vector], float]
 class Ensemble:
     """One arm's scores of one set with all seeds: (seeds, N)."""
 
-    def __init__(self, scored: Sequence[ScoredSet]) -> None:
+    def __init__(self, scored: Sequence[Predictions]) -> None:
         for one in scored:
             check_same_images(scored[0], one)
         self.scored = scored[0]
@@ -156,10 +161,10 @@ def read_ensemble(arm: str, which: str) -> Ensemble:
     found = []
     for seed in SEEDS:
         out = out_dir(arm, seed)
-        scores = out / "outside.csv" if which == "outside" else last_scores_path(out)
+        scores = out / "outside.csv" if which == "outside" else last_predictions_path(out)
         if not (out / "summary.md").exists() or scores is None or not scores.exists():
             sys.exit(f"{out.name} is not done on {which}; no table is written")
-        found.append(read_scored(scores))
+        found.append(read_predictions(scores))
     return Ensemble(found)
 
 

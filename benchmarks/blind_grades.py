@@ -45,7 +45,7 @@ from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
 from mspt.evaluation.metrics import Vector, srcc
 from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
-from mspt.synthesis.filters import resize_square
+from mspt.synthesis.pixel_ops import resize_square
 from mspt.synthesis.synthesize import PRISTINE
 
 DAMAGED_MOS = (0.4, 0.95)  # of damaged versions: as good as undamaged photos may look

@@ -18,12 +18,12 @@ import torch
 from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.evaluation.metrics import srcc
 from mspt.spec import square_spec
-from mspt.training.budget import measure_cost
+from mspt.training.backbones import Network
 from mspt.training.carryover import reestimate_batch_norm
 from mspt.training.checkpoint import load_network, load_state
+from mspt.training.cost import measure_cost
 from mspt.training.engine import score_frames
 from mspt.training.frames import Frames, build_frames
-from mspt.training.networks import Network
 
 ROOT = Path(__file__).parents[1]
 TIMED = 20  # images

@@ -12,7 +12,7 @@
            as for blind_grades.py.
 `collect`: Adds them to benchmarks/grades/damaged.csv: `set,file,viewer,grade`; viewer `one-v1` is
            the first of the deal in OUT/one.
-`fit`:     How much eyes see of each kind of damage (`Sight` of src/mspt/synthesis/labels.py), by
+`fit`:     How much eyes see of each kind of damage (`VisibleLoss` of src/mspt/synthesis/mos.py), by
            least squares on a set's grades of one deal; written into calibration.json. Then run
            `mspt synthesize` again on each set: it keeps the images and renews the labels.
 `label`:   Writes DATA/blended.csv: labels that count the photos' own faults, as blind_grades.py
@@ -54,15 +54,15 @@ from scipy.optimize import minimize
 
 from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
 from mspt.evaluation.metrics import Vector
-from mspt.synthesis.labels import Sight, store_calibration, stored_calibration
+from mspt.synthesis.mos import VisibleLoss, store_calibration, stored_calibration
 from mspt.synthesis.synthesize import PRISTINE, kinds_of, read_records
 
 DAMAGED_GRADES = GRADES / "damaged.csv"
 SHEET_PX, SHEET_COLUMNS = 640, 2
 LEVEL_MEAN, LEVEL_SD = 59.46, 20.83  # of all 1,280 grades of deal `one`
 # Which label has the standing among labels that a grade has among grades: read off the quantiles of
-# both in deal `one`, by hand and rounded (labels as they were before any `Sight`), so that new
-# labels keep the meaning that scores had.
+# both in deal `one`, by hand and rounded (labels as they were before any `VisibleLoss`), so that
+# new labels keep the meaning that scores had.
 LABEL_OF_GRADE = (
     (0, 0.02), (10, 0.07), (25, 0.13), (40, 0.26), (55, 0.47), (70, 0.69), (80, 0.84), (90, 0.96),
     (100, 1.0),
@@ -154,7 +154,7 @@ def label_of_grade(grade: float) -> float:
 
 def fit_sight(
     losses: Vector, kinds: Sequence[Sequence[str]], own: Vector, labels: Vector
-) -> dict[str, Sight]:
+) -> dict[str, VisibleLoss]:
     """Return for each kind what is seen of a loss, so that own x (1 - seen) comes near the labels.
 
     Kinds of a chain weigh alike. By least squares on factors and powers (logarithms), each drawn
@@ -178,12 +178,12 @@ def fit_sight(
         raise SystemExit(f"no fit: {found.message}")
     factor, power = np.split(np.exp(found.x), 2)
     return {
-        name: Sight(round(float(f), 2), round(float(p), 2))
+        name: VisibleLoss(round(float(f), 2), round(float(p), 2))
         for name, f, p in zip(names, factor, power, strict=True)
     }
 
 
-def fit(data: Path, grades: Path, deal_name: str) -> dict[str, Sight]:
+def fit(data: Path, grades: Path, deal_name: str) -> dict[str, VisibleLoss]:
     """Return what eyes see of each kind of damage, by a set's grades of one deal.
 
     Raises:
@@ -299,7 +299,7 @@ def main() -> None:
         print_counts(options.data, options.model)
 
 
-def write_sight(sight: Mapping[str, Sight]) -> None:
+def write_sight(sight: Mapping[str, VisibleLoss]) -> None:
     """Put the constants into the package, and print them, the most forgiving first."""
     store_calibration(replace(stored_calibration(), sight=dict(sight)))
     for kind, (factor, power) in sorted(sight.items(), key=lambda item: item[1]):

@@ -20,7 +20,8 @@ import simplejpeg
 from PIL import Image
 
 import mspt
-from mspt.image.crop import RGB, crop_centre_square
+from mspt.arrays import RGB
+from mspt.image.crop import crop_centre_square
 from mspt.image.preprocess import resize_rgb
 
 PHOTO = Path(__file__).parents[1] / "examples/astronaut.png"

@@ -54,12 +54,13 @@ from pages import fill_page
 from PIL import Image, ImageOps
 
 import mspt
+from mspt.arrays import RGB
 from mspt.evaluation.evaluate import Agreement, Evaluation, estimate, evaluate_scores
 from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.evaluation.metrics import Vector
 from mspt.evaluation.paired import Comparison, compare_scores
-from mspt.evaluation.scored import ScoredSet
-from mspt.image.crop import RGB, crop_centre_square
+from mspt.evaluation.predictions import Predictions
+from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import resize_rgb
 from mspt.parallel import map_in_order, usable_cores
@@ -184,9 +185,9 @@ def leads_of(
     entries: Sequence[Entry], values: Mapping[str, Vector], first: str
 ) -> dict[str, Comparison]:
     """Return the lead of the first model over each other one, paired on the same images."""
-    mine = ScoredSet(entries, values[first])
+    mine = Predictions(entries, values[first])
     return {
-        name: compare_scores(ScoredSet(entries, theirs), mine)
+        name: compare_scores(Predictions(entries, theirs), mine)
         for name, theirs in values.items()
         if name != first
     }
@@ -194,7 +195,7 @@ def leads_of(
 
 def compare_peers(entries: Sequence[Entry], values: Mapping[str, Vector]) -> Comparison | None:
     """Return the lead of MSPT over EdgeNeXt where both are there."""
-    peers = {name.partition("-")[0]: ScoredSet(entries, v) for name, v in values.items()}
+    peers = {name.partition("-")[0]: Predictions(entries, v) for name, v in values.items()}
     if not {"mspt", "edgenext"} <= peers.keys():
         return None
     return compare_scores(peers["edgenext"], peers["mspt"])

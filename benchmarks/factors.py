@@ -19,9 +19,10 @@ import numpy as np
 from scipy.stats import kendalltau
 from skimage.measure import blur_effect
 
-from mspt.apps.options import read_conditions
+from mspt.arrays import RGB
+from mspt.cli.options import read_conditions
 from mspt.image import factors as measured
-from mspt.image.crop import RGB, crop_centre_square
+from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.image.factors import Gray, explain, load_reference, luma_of, measure_factors
 from mspt.image.preprocess import resize_rgb

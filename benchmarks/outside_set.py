@@ -2,7 +2,7 @@
 
     python benchmarks/outside_set.py FACES.csv OUT_DIR --where split=val --where set=pristine
 
-Pillow, scikit-image, AVIF and H.264 do the damage here, never src/mspt/synthesis/filters.py; the
+Pillow, scikit-image, AVIF and H.264 do the damage here, never src/mspt/synthesis/pixel_ops.py; the
 `mos` is made the same way, by the sight of the kind that looks most like it (ALIKE). A model that
 has only learnt the fingerprints of its training's generator falls behind on it. Never train on
 this set.
@@ -25,14 +25,14 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from mspt.apps.options import read_conditions
+from mspt.cli.options import read_conditions
 from mspt.errors import ImageError
 from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.parallel import usable_cores
 from mspt.synthesis.contact_sheet import write_contact_sheet
-from mspt.synthesis.labels import stored_calibration
+from mspt.synthesis.mos import stored_calibration
 from mspt.synthesis.reference_metrics import check_installed, measure_distances, prepare_worker
 from mspt.synthesis.synthesize import Photo, read_photos
 

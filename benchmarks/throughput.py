@@ -120,7 +120,7 @@ def open_peer(name: str) -> Score:
     """Return a peer that scores a stream of paths."""
     if name == "naive-ort":
         return naive_onnxruntime()
-    from mspt.training.networks import build_network
+    from mspt.training.backbones import build_network
 
     if name == "winner":
         network = build_network("timm:edgenext_xx_small")

@@ -29,9 +29,9 @@ from mspt.evaluation.manifest import Entry
 from mspt.parallel import usable_cores
 from mspt.training import engine as engine_module
 from mspt.training.batches import Batch, BatchSource, to_pixels
+from mspt.training.config import RunConfig, StageConfig
 from mspt.training.engine import Engine
 from mspt.training.frames import Frames
-from mspt.training.stages import RunConfig, StageConfig
 
 ROUNDS = 5
 IMAGES = 512  # more than the processor's caches hold at any of the sides

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mspt.image.crop import RGB
+from mspt.arrays import RGB
 from mspt.image.decode import read_rgb
 from mspt.synthesis.degradations import SINGLE
 

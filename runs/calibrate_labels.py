@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mspt.evaluation.metrics import srcc
-from mspt.synthesis.labels import Calibration, store_calibration, stored_calibration
+from mspt.synthesis.mos import Calibration, store_calibration, stored_calibration
 from mspt.synthesis.reference_metrics import DISTANCES
 from mspt.synthesis.synthesize import PRISTINE, read_records
 

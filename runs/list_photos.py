@@ -13,7 +13,7 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from mspt.apps.options import read_conditions
+from mspt.cli.options import read_conditions
 from mspt.synthesis.synthesize import read_records
 
 

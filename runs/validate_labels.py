@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mspt.apps.options import read_conditions
+from mspt.cli.options import read_conditions
 from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.evaluation.metrics import krcc, srcc
 from mspt.image.crop import crop_centre_square
@@ -25,9 +25,9 @@ from mspt.image.decode import read_rgb
 from mspt.parallel import usable_cores
 from mspt.synthesis.contact_sheet import write_contact_sheet
 from mspt.synthesis.degradations import SINGLE
-from mspt.synthesis.filters import resize_square
-from mspt.synthesis.labels import stored_calibration
 from mspt.synthesis.mixtures import MIXED
+from mspt.synthesis.mos import stored_calibration
+from mspt.synthesis.pixel_ops import resize_square
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, prepare_worker
 from mspt.synthesis.synthesize import PRISTINE, Photo, kinds_of, read_photos, read_records
 

@@ -13,9 +13,9 @@ from numpy.random import default_rng
 from PIL import Image
 
 import mspt
+from mspt.arrays import RGB
 from mspt.errors import ConfigError
 from mspt.evaluation.manifest import Entry, write_manifest
-from mspt.image.crop import RGB
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import resize_rgb
 from mspt.inference.faces import find_detector
@@ -37,7 +37,7 @@ def _seek_detector() -> Path | None:
 DETECTOR = _seek_detector()  # tests that need it are skipped only where none is to be had
 
 if TYPE_CHECKING:
-    from mspt.training.stages import RunConfig
+    from mspt.training.config import RunConfig
 
 Raw = dict[str, Any]
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
@@ -110,7 +110,7 @@ def raw_run(manifest: Path) -> Raw:
 
 @pytest.fixture
 def run(manifest: Path) -> "RunConfig":
-    from mspt.training.stages import parse_run
+    from mspt.training.config import parse_run
 
     return parse_run(raw_run(manifest), "tiny")
 

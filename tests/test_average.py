@@ -8,7 +8,7 @@ import torch
 from conftest import ROOT, train_tiny
 
 from mspt.training.checkpoint import load_network, load_state
-from mspt.training.stages import RunConfig
+from mspt.training.config import RunConfig
 
 sys.path.insert(0, str(ROOT / "runs"))
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import FACES, ORIGINAL, RunCli
 
 import mspt
+from mspt.arrays import RGB
 from mspt.errors import ConfigError, ModelError
-from mspt.image.crop import RGB
 from mspt.inference import session
 from mspt.inference.models import PROBE_KEY, embedded_models, find_model
 from mspt.inference.scorer import Scorer

@@ -12,16 +12,16 @@ import pytest
 import torch
 from numpy.random import default_rng
 
-from mspt.errors import ConfigError
+from mspt.arrays import RGB
+from mspt.errors import DataError, WriteError
 from mspt.evaluation.manifest import read_manifest
-from mspt.image.crop import RGB
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
 from mspt.spec import square_spec
 from mspt.training import frames as frames_module
 from mspt.training.batches import BatchSource, Pool, Shard, another_view, augment, to_pixels
+from mspt.training.config import StageConfig
 from mspt.training.frames import Frames, build_frames, check_images
-from mspt.training.stages import StageConfig
 
 
 def test_frames_are_what_scoring_sees(manifest: Path, tmp_path: Path) -> None:
@@ -42,10 +42,10 @@ def test_broken_images_are_all_named_at_the_start(manifest: Path, tmp_path: Path
     check_images(entries, cache)
     for name in ("5.png", "7.png"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"2 of 24 images cannot be used: .*5.png: the file is e"):
+    with pytest.raises(DataError, match=r"2 of 24 images cannot be used: .*5.png: the file is e"):
         check_images(entries, cache)
     (tmp_path / "5.png").unlink()
-    with pytest.raises(ConfigError, match=r"1 of 24 images .*5.png: there is no such file"):
+    with pytest.raises(DataError, match=r"1 of 24 images .*5.png: there is no such file"):
         check_images(entries, cache)
 
 
@@ -75,17 +75,17 @@ def test_frames_that_the_disk_cannot_hold_are_refused_at_once(
     full = SimpleNamespace(free=0)
     monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
     monkeypatch.setattr(frames_module.shutil, "disk_usage", lambda folder: full)
-    with pytest.raises(ConfigError, match=wanted):
+    with pytest.raises(WriteError, match=wanted):
         build_frames(entries, square_spec(64), cache)
     full.free = 10**6  # enough when it is looked at, taken before it is reserved
-    with pytest.raises(ConfigError, match="prepared images need"):
+    with pytest.raises(WriteError, match="prepared images need"):
         build_frames(entries, square_spec(64), cache)
     assert not list(cache.glob("frames*")), "no half file is left"
 
 
 def test_an_image_that_breaks_later_is_named_not_replaced(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "5.png").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"5.png: the file is empty; repair the image"):
+    with pytest.raises(DataError, match=r"5.png: the file is empty; repair the image"):
         build_frames(read_manifest(manifest), square_spec(64), tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir()), "half prepared frames would never be used"
 
@@ -94,7 +94,7 @@ def test_a_full_disk_is_foreseen(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames_module, "frames_bytes", lambda count, side_px: 10**18)
-    with pytest.raises(ConfigError, match=r"cache: prepared images need 1000000000.0 GB, but"):
+    with pytest.raises(WriteError, match=r"cache: prepared images need 1000000000.0 GB, but"):
         build_frames(read_manifest(manifest), square_spec(64), tmp_path / "cache")
 
 
@@ -157,7 +157,7 @@ def test_ranked_images_stay_together_where_processes_share_a_batch(frames: Frame
         BatchSource(people, ranked, seed=0, number=1, shard=Shard(rank, 3)).draw(5)
         for rank in range(3)
     ]
-    for name in ("rgb", "mos", "identity", "only_leads"):
+    for name in ("rgb", "mos", "identity", "leads_only"):
         joined = torch.cat([getattr(part, name) for part in parts])
         assert torch.equal(joined, getattr(whole, name))
 
@@ -167,11 +167,11 @@ def test_a_ranked_pass_shows_each_once_and_the_best_before_those_without_it(coun
     images, identity = np.arange(2 * count) + 100, np.repeat([0, 1], count)
     mos = np.tile(np.linspace(0, 1, count, dtype=np.float32), 2)
     pool = Pool.ranked(images, identity, mos)
-    drawn, only_leads = pool.draw(len(pool), 0, key=(1,))
-    assert sorted(drawn[~only_leads]) == images.tolist()
+    drawn, leads_only = pool.draw(len(pool), 0, key=(1,))
+    assert sorted(drawn[~leads_only]) == images.tolist()
     groups = -(-count // 3)
     assert len(pool) == 2 * (count + groups - 1)
-    assert sorted(drawn[only_leads]) == sorted([99 + count, 99 + 2 * count] * (groups - 1))
+    assert sorted(drawn[leads_only]) == sorted([99 + count, 99 + 2 * count] * (groups - 1))
     many, _ = pool.draw(3 * len(pool), 0, key=(1,))  # more than a pass at once
     assert many[: len(pool)].tolist() == drawn.tolist()
 
@@ -186,7 +186,7 @@ def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Fram
         assert sorted(order) == sorted([0, 1, 2, 3] * 7), "six of each, the best one twice"
         assert sum(a == b for a, b in pairwise(order)) >= 4 * (3 + 2), order  # runs of 4 and of 3
         seen = torch.cat([batch.mos for batch in drawn]).tolist()
-        leads = torch.cat([batch.only_leads for batch in drawn]).nonzero().flatten().tolist()
+        leads = torch.cat([batch.leads_only for batch in drawn]).nonzero().flatten().tolist()
         once = [m for i, m in enumerate(seen) if i not in leads]
         assert sorted(once) == pytest.approx(sorted(frames.mos.tolist()))
         assert sorted(order[i] for i in leads) == [0, 1, 2, 3], "of two groups one has the best"

@@ -9,12 +9,12 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from mspt.arrays import RGB
 from mspt.evaluation.evaluate import Estimate
 from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.evaluation.metrics import srcc
-from mspt.evaluation.scored import ScoredSet
-from mspt.image.crop import RGB
-from mspt.synthesis.labels import stored_calibration
+from mspt.evaluation.predictions import Predictions
+from mspt.synthesis.mos import stored_calibration
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -45,7 +45,7 @@ def ensemble(noise: float, seed: int) -> ablation.Ensemble:
     ]
     noises = np.random.default_rng(seed)
     return ablation.Ensemble(
-        [ScoredSet(entries, mos + noises.normal(0, noise, 300)) for _ in range(3)]
+        [Predictions(entries, mos + noises.normal(0, noise, 300)) for _ in range(3)]
     )
 
 

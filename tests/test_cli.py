@@ -16,11 +16,11 @@ import pytest
 from conftest import FACES, ORIGINAL, RunCli, encode
 from PIL import Image
 
-from mspt.apps import outputs
-from mspt.apps.inputs import find_images
-from mspt.apps.outputs import RowWriter
+from mspt.inference.inputs import find_images
 from mspt.inference.scorer import Scorer
 from mspt.results import COLUMNS, FACTOR_COLUMNS
+from mspt.scores import write as outputs
+from mspt.scores.write import RowWriter
 
 
 def make_mixed_folder(folder: Path, count: int) -> dict[str, str]:
@@ -113,7 +113,7 @@ def test_parquet_holds_the_same_rows_with_types(run_cli: RunCli, tmp_path: Path)
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['pyarrow'] = None; from pathlib import Path; "
-        "from mspt.apps.outputs import RowWriter; RowWriter(Path('s.parquet'))"
+        "from mspt.scores.write import RowWriter; RowWriter(Path('s.parquet'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
@@ -166,7 +166,7 @@ def test_workers_do_not_change_the_file(run_cli: RunCli, tmp_path: Path) -> None
         (("score", str(ORIGINAL), "--workers", "0"), "Invalid value for '--workers'"),
         (("evaluate", "none.csv"), "none.csv: cannot be read as CSV: No such file"),
         (("profile", "--budget", "much"), "budget 'much' is not of the form FLOPS,PARAMS"),
-        (("train", "none.toml"), "none.toml: cannot be read as TOML"),
+        (("train", "none.toml"), "none.toml: no such file"),
         (("export", ".", "m.txt"), "m.txt: a model file's name ends in .onnx"),
         (("synthesize", "none.csv", "out"), "none.csv: cannot be read as CSV"),
         (("synthesize", "none.csv", "out", "--where", "x"), "is not of the form COLUMN=VALUE"),

@@ -12,7 +12,7 @@ from conftest import ROOT
 from PIL import Image
 
 from mspt.evaluation.manifest import Entry, write_manifest
-from mspt.synthesis.labels import Sight, stored_calibration
+from mspt.synthesis.mos import VisibleLoss, stored_calibration
 from mspt.synthesis.reference_metrics import DISTANCES
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -103,11 +103,16 @@ def test_a_viewer_who_left_an_image_out_is_named(deal: Path, tmp_path: Path) -> 
 
 def test_the_sight_that_made_the_labels_is_found() -> None:
     rng = np.random.default_rng(0)
-    true = {"haze": Sight(0.5, 1.3), "jpeg": Sight(0.9, 0.8), "blur": Sight(1.0, 0.6)}
+    true = {
+        "haze": VisibleLoss(0.5, 1.3),
+        "jpeg": VisibleLoss(0.9, 0.8),
+        "blur": VisibleLoss(1.0, 0.6),
+    }
     kinds = [[k] for k in true for _ in range(200)] + [["haze", "jpeg"]] * 100
     losses, own = rng.uniform(0.05, 0.95, len(kinds)), rng.uniform(0.8, 1, len(kinds))
     seen = [
-        Sight.mean(true[k] for k in of).seen(loss) for of, loss in zip(kinds, losses, strict=True)
+        VisibleLoss.mean(true[k] for k in of).seen(loss)
+        for of, loss in zip(kinds, losses, strict=True)
     ]
     found = damage_grades.fit_sight(losses, kinds, own, own * (1 - np.array(seen)))
     assert found.keys() == true.keys()
@@ -122,7 +127,7 @@ def test_a_set_is_fitted_by_one_deal_and_its_photos_own_faults(
     data, deal_of = tmp_path / "set", {"one": 1.0, "two": 0.5}
     data.mkdir()
     calibration = replace(stored_calibration(), sight={})
-    true = {"haze": Sight(0.6, 1.0), "jpeg": Sight(0.9, 1.0)}
+    true = {"haze": VisibleLoss(0.6, 1.0), "jpeg": VisibleLoss(0.9, 1.0)}
     records, entries, rows = [], [], []
     for photo, own in (("p0", 1.0), ("p1", 0.5)):
         entries.append(Entry(path=data / f"{photo}_00.png", mos=1, source="pristine"))
@@ -133,7 +138,9 @@ def test_a_set_is_fitted_by_one_deal_and_its_photos_own_faults(
             record = {"path": name, "source": "single", "degradation": kinds[0]}
             records.append(record | {"chain": kinds * (len(kinds) > 1), "distances": distances})
             entries.append(Entry(path=data / name, mos=0.5, source="single"))
-            mos = own * (1 - Sight.mean(true[k] for k in kinds).seen(calibration.loss(distances)))
+            mos = own * (
+                1 - VisibleLoss.mean(true[k] for k in kinds).seen(calibration.loss(distances))
+            )
             marks = np.interp(mos, *zip(*((m, g) for g, m in LABEL_OF_GRADE), strict=True))
             rows += [("set", name, f"{deal}-v1", marks * by) for deal, by in deal_of.items()]
     lines = [{"version": 3}, {"images": records}]

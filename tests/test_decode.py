@@ -9,9 +9,9 @@ import pytest
 from conftest import encode
 from PIL import Image
 
+from mspt.arrays import RGB
 from mspt.errors import DecodeError, ImageError, ImageTooLargeError, ImageTooSmallError
 from mspt.image import decode
-from mspt.image.crop import RGB
 from mspt.image.decode import decode_rgb, read_rgb, rgb_of_pil
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mspt.training.stages import DataConfig, EngineConfig, LossConfig, RunConfig, StageConfig
+from mspt.training.config import DataConfig, EngineConfig, LossConfig, RunConfig, StageConfig
 
 TUTORIAL = (ROOT / "docs/train-your-own.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TUTORIAL, flags=re.DOTALL)

@@ -33,7 +33,7 @@ def test_a_missing_extra_is_named_with_its_remedy(
     (tmp_path / "photos.csv").write_text("path\na.png\n")
     code = (
         f"import sys; sys.modules[{missing!r}] = None; "
-        f"from mspt.apps.cli import main; main({arguments!r})"
+        f"from mspt.cli.main import main; main({arguments!r})"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import FACES
 
-from mspt.errors import ManifestError
-from mspt.evaluation import report
+from mspt.errors import DataError
+from mspt.evaluation import tables as report
 from mspt.evaluation.evaluate import Evaluation, evaluate, evaluate_scores
 from mspt.evaluation.manifest import Entry
 from mspt.inference.scorer import Scorer
@@ -116,7 +116,7 @@ def test_an_image_that_cannot_be_scored_stops_the_evaluation(
 ) -> None:
     entries = [Entry(path=path, mos=0.5) for path in sorted(FACES.iterdir())[:3]]
     broken = Entry(path=tmp_path / "gone.png", mos=0.1)
-    with pytest.raises(ManifestError, match="gone.png: cannot be read: .*; repair the image"):
+    with pytest.raises(DataError, match="gone.png: cannot be read: .*; repair the image"):
         evaluate([*entries, broken], scorer)
 
 
@@ -132,5 +132,5 @@ def test_few_images_or_people_claim_no_certainty() -> None:
 
 def test_two_images_are_too_few(scorer: Scorer) -> None:
     entries = [Entry(path=path, mos=0.5) for path in sorted(FACES.iterdir())[:2]]
-    with pytest.raises(ManifestError, match="2 images are too few; correlations need 3"):
+    with pytest.raises(DataError, match="2 images are too few; correlations need 3"):
         evaluate(entries, scorer)

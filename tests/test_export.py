@@ -10,16 +10,16 @@ import pytest
 from conftest import train_tiny
 from safetensors import SafetensorError
 
-from mspt.errors import ConfigError, ImageError, ModelError
+from mspt.errors import ImageError, ModelError, WriteError
 from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.inference.scorer import Scorer
 from mspt.spec import square_spec
 from mspt.training import checkpoint as checkpoint_module
 from mspt.training import export
 from mspt.training.checkpoint import latest_checkpoint, load_network, load_state
+from mspt.training.config import RunConfig
 from mspt.training.engine import score_frames
 from mspt.training.frames import build_frames
-from mspt.training.stages import RunConfig
 
 
 def test_training_learns_and_the_export_scores_alike(
@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_no_half_checkpoint(
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(checkpoint_module, "save_file", fill_up)
-    with pytest.raises(ConfigError, match=r"step\d+: cannot be written: .*No space left.*room"):
+    with pytest.raises(WriteError, match=r"step\d+: cannot be written: .*No space left.*room"):
         train_tiny(run, tmp_path / "out")
     assert not list((tmp_path / "out/checkpoints").iterdir())
 

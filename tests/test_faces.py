@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import mspt
-from mspt.errors import ConfigError, DecodeError, ModelError
+from mspt.errors import ConfigError, DecodeError, DownloadError, ModelError
 from mspt.image.crop import crop_face_square
 from mspt.inference import faces
 from mspt.inference.faces import FaceDetector, fetch_detector, find_detector
@@ -324,7 +324,7 @@ def served(tmp_path: Path) -> Iterator[str]:
 def test_fetching_checks_the_sum_keeps_the_file_and_does_not_fetch_twice(
     served: str, no_detector: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match=r"10 bytes with SHA-256 \w+, not the known detector's"):
+    with pytest.raises(DownloadError, match=r"10 bytes with SHA-256 \w+, not the known detector's"):
         fetch_detector(f"{served}/d.onnx")
     assert not no_detector.exists()
     monkeypatch.setattr(faces, "SHA256", hashlib.sha256(b"a detector").hexdigest())
@@ -337,5 +337,5 @@ def test_fetching_checks_the_sum_keeps_the_file_and_does_not_fetch_twice(
 
 def test_a_fetch_that_fails_says_what_to_do(served: str, no_detector: Path) -> None:
     for url in (f"{served}/gone.onnx", f"{served}/cut.onnx", "http://127.0.0.1:1/x", "no url"):
-        with pytest.raises(ConfigError, match="cannot be fetched: .*copy the file there"):
+        with pytest.raises(DownloadError, match="cannot be fetched: .*copy the file there"):
             fetch_detector(url)

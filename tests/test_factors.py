@@ -8,8 +8,8 @@ import pytest
 from conftest import FACES
 from numpy.random import default_rng
 
+from mspt.arrays import RGB
 from mspt.errors import ImageTooLargeError, ImageTooSmallError
-from mspt.image.crop import RGB
 from mspt.image.decode import read_rgb
 from mspt.image.factors import (
     FactorReference,
@@ -24,7 +24,7 @@ from mspt.image.factors import (
 from mspt.image.preprocess import resize_rgb
 from mspt.results import Factors
 from mspt.synthesis.degradations import SINGLE
-from mspt.synthesis.filters import recompress
+from mspt.synthesis.pixel_ops import recompress
 
 SIDE = 640
 

@@ -8,7 +8,7 @@ import simplejpeg
 from conftest import ROOT, encode
 from PIL import Image, ImageOps
 
-from mspt.image.crop import RGB
+from mspt.arrays import RGB
 from mspt.inference.scorer import Scorer
 
 MAX_DIFFERENCE = 0.002  # of a score: what a faster path may cost

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mspt.errors import ManifestError
+from mspt.errors import DataError
 from mspt.evaluation.manifest import Entry, read_manifest, select_entries, write_manifest
 
 
@@ -56,7 +56,7 @@ def test_labels_on_another_scale_are_mapped(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "path,mos\na.jpg,1\nb.jpg,5\nc.jpg,2\n")
     assert [e.mos for e in read_manifest(path, mos_scale=(1, 5))] == [0, 1, 0.25]
     assert [e.mos for e in read_manifest(path, mos_scale=(5, 1))] == [1, 0, 0.75], "lower is better"
-    with pytest.raises(ManifestError, match=r"line 3: mos 5 lies outside the scale 1..4 .*declare"):
+    with pytest.raises(DataError, match=r"line 3: mos 5 lies outside the scale 1..4 .*declare"):
         read_manifest(path, mos_scale=(1, 4))
 
 
@@ -66,7 +66,7 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", "face1,0.5\n")
     (entry,) = read_manifest(path, images=tmp_path / "photos")
     assert entry.path == tmp_path / "photos/face1.png"
-    with pytest.raises(ManifestError, match="none: there is no such folder of images"):
+    with pytest.raises(DataError, match="none: there is no such folder of images"):
         read_manifest(path, images=tmp_path / "none")
 
 
@@ -84,15 +84,15 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     ],
 )
 def test_errors_name_file_line_and_value(text: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=message):
+    with pytest.raises(DataError, match=message):
         read_manifest(write(tmp_path / "m.csv", text))
 
 
 def test_a_missing_or_binary_file_is_a_manifest_error(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="cannot be read as CSV"):
+    with pytest.raises(DataError, match="cannot be read as CSV"):
         read_manifest(tmp_path / "none.csv")
     (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(ManifestError, match="cannot be read as CSV"):
+    with pytest.raises(DataError, match="cannot be read as CSV"):
         read_manifest(tmp_path / "m.csv")
 
 

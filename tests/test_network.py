@@ -7,10 +7,10 @@ import torch
 from conftest import ROOT
 
 from mspt.errors import ConfigError
-from mspt.training.budget import measure_cost
+from mspt.training.backbones import build_network
+from mspt.training.cost import measure_cost
 from mspt.training.losses import RANK_MARGIN, plcc_loss, quality_loss, rank_loss
 from mspt.training.network import MsptNetwork
-from mspt.training.networks import build_network
 
 
 def test_names_and_shapes_are_timms() -> None:

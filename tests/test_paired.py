@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from conftest import RunCli
 
-from mspt.errors import ManifestError
+from mspt.errors import DataError
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.paired import compare_scores
-from mspt.evaluation.report import comparison_to_text
-from mspt.evaluation.scored import ScoredSet, read_scored, write_scored
+from mspt.evaluation.predictions import Predictions, read_predictions, write_predictions
+from mspt.evaluation.tables import comparison_to_text
 
 MOS = np.random.default_rng(0).random(200)
 ENTRIES = [
@@ -21,8 +21,8 @@ ENTRIES = [
     for i, mos in enumerate(MOS)
 ]
 NOISE = np.random.default_rng(1).normal(0, 1, 200)
-GOOD = ScoredSet(ENTRIES, MOS + 0.05 * NOISE)
-POOR = ScoredSet(ENTRIES, MOS + 0.4 * np.random.default_rng(2).normal(0, 1, 200))
+GOOD = Predictions(ENTRIES, MOS + 0.05 * NOISE)
+POOR = Predictions(ENTRIES, MOS + 0.4 * np.random.default_rng(2).normal(0, 1, 200))
 
 
 def test_a_better_prediction_leads_and_the_interval_says_so() -> None:
@@ -45,7 +45,7 @@ def test_a_prediction_compared_with_itself_differs_by_nothing() -> None:
 
 def test_pairing_sees_what_two_separate_intervals_would_not() -> None:
     """A small lead everywhere is sure, although each SRCC alone is uncertain by far more."""
-    first, second = (ScoredSet(ENTRIES, MOS + share * NOISE) for share in (0.3, 0.28))
+    first, second = (Predictions(ENTRIES, MOS + share * NOISE) for share in (0.3, 0.28))
     found = compare_scores(first, second, resamples=200).srcc
     assert found.is_sure
     assert found.gain.high - found.gain.low < 0.03
@@ -53,7 +53,7 @@ def test_pairing_sees_what_two_separate_intervals_would_not() -> None:
 
 def test_images_may_come_in_another_order() -> None:
     order = np.random.default_rng(3).permutation(200)
-    shuffled = ScoredSet([ENTRIES[i] for i in order], GOOD.score[order])
+    shuffled = Predictions([ENTRIES[i] for i in order], GOOD.score[order])
     expected, found = (compare_scores(POOR, other, resamples=99) for other in (GOOD, shuffled))
     assert found.srcc.second == pytest.approx(expected.srcc.second)
     assert found.plcc.gain.value == pytest.approx(expected.plcc.gain.value)
@@ -62,35 +62,35 @@ def test_images_may_come_in_another_order() -> None:
 
 def test_too_few_identities_make_no_claim() -> None:
     few = [replace(entry, identity="one") for entry in ENTRIES]
-    found = compare_scores(ScoredSet(few, POOR.score), ScoredSet(few, GOOD.score))
+    found = compare_scores(Predictions(few, POOR.score), Predictions(few, GOOD.score))
     assert not found.srcc.is_sure
     assert "[too few identities to tell]" in comparison_to_text(found, "a", "b")
 
 
 def test_other_images_are_refused_by_name() -> None:
     other = [Entry(path=Path("new.png"), mos=0.5, source="a"), *ENTRIES[1:]]
-    with pytest.raises(ManifestError, match=r"not evaluated on the same .*only one has \S+\.png"):
-        compare_scores(GOOD, ScoredSet(other, GOOD.score))
-    with pytest.raises(ManifestError, match="2 images are too few to compare"):
-        compare_scores(*[ScoredSet(ENTRIES[:2], GOOD.score[:2])] * 2)
+    with pytest.raises(DataError, match=r"not evaluated on the same .*only one has \S+\.png"):
+        compare_scores(GOOD, Predictions(other, GOOD.score))
+    with pytest.raises(DataError, match="2 images are too few to compare"):
+        compare_scores(*[Predictions(ENTRIES[:2], GOOD.score[:2])] * 2)
 
 
 def test_scored_sets_are_read_as_written(tmp_path: Path) -> None:
     path = tmp_path / "scores/stage1.csv"
     entries = [Entry(path=tmp_path / "ä b,c.png", mos=0.25, source="s", identity="x")]
-    write_scored(path, ScoredSet(entries, np.array([np.float32(1 / 3)], dtype=np.float64)))
-    found = read_scored(path)
+    write_predictions(path, Predictions(entries, np.array([np.float32(1 / 3)], dtype=np.float64)))
+    found = read_predictions(path)
     assert found.entries[0].path.resolve() == entries[0].path
     assert np.float32(found.score[0]) == np.float32(1 / 3), "no digit of a float32 is lost"
     path.write_text("path,mos\na,1\n")
-    with pytest.raises(ManifestError, match="stage1.csv: not a set of scores with the header"):
-        read_scored(path)
+    with pytest.raises(DataError, match="stage1.csv: not a set of scores with the header"):
+        read_predictions(path)
 
 
 def test_the_command_finds_runs_by_any_name(run_cli: RunCli, tmp_path: Path) -> None:
     for name, scored in (("poor", POOR), ("good", GOOD)):
-        write_scored(tmp_path / f"out/{name}/scores/stage2.csv", POOR)
-        write_scored(tmp_path / f"out/{name}/scores/stage10.csv", scored)
+        write_predictions(tmp_path / f"out/{name}/scores/stage2.csv", POOR)
+        write_predictions(tmp_path / f"out/{name}/scores/stage10.csv", scored)
     (tmp_path / "good.toml").write_text('name = "good"\n')
     done = run_cli("compare", "out/poor", "good.toml")
     assert done.returncode == 0, done.stderr

@@ -5,8 +5,9 @@ import pytest
 from conftest import encode
 from PIL import Image
 
+from mspt.arrays import RGB
 from mspt.errors import ModelError
-from mspt.image.crop import RGB, crop_centre_square
+from mspt.image.crop import crop_centre_square
 from mspt.image.decode import decode_rgb
 from mspt.image.preprocess import prepare_rgb, resize_rgb
 from mspt.parallel import map_in_order

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mspt.arrays import RGB
 from mspt.errors import DecodeError, ImageTooSmallError, ModelError
-from mspt.image.crop import RGB
 from mspt.inference import scorer as scorer_module
 from mspt.inference.models import KEYS, ModelInfo, Reference, embedded_models, find_model
 from mspt.inference.scorer import Scorer

@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
 from conftest import train_tiny
 from safetensors.torch import save_file
 
-from mspt.errors import ConfigError, ModelError
+from mspt.errors import ConfigError, DownloadError, ModelError
 from mspt.inference.models import find_model
 from mspt.inference.session import Session
+from mspt.training.backbones import BackboneNetwork
 from mspt.training.batches import to_pixels
 from mspt.training.checkpoint import load_network
+from mspt.training.config import RunConfig
 from mspt.training.network import MsptNetwork
-from mspt.training.networks import BackboneNetwork
-from mspt.training.stages import RunConfig
 from mspt.training.start_weights import load_start_weights
 
 
@@ -122,8 +122,8 @@ def test_the_hub_is_asked_for_the_file_and_revision(
 def test_offline_the_hub_gives_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(
-        ConfigError, match=r"init 'hub:timm/x': model.safetensors cannot be fetched"
+        DownloadError, match=r"init 'hub:timm/x': model.safetensors cannot be fetched"
     ):
         load_start_weights(MsptNetwork(), "hub:timm/x")
-    with pytest.raises(ConfigError, match=r"or download the file elsewhere and set init to its"):
+    with pytest.raises(DownloadError, match=r"or download the file elsewhere and set init to its"):
         load_start_weights(MsptNetwork(), "hub:not a repository")

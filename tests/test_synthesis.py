@@ -12,14 +12,15 @@ from conftest import RunCli
 from numpy.random import default_rng
 from PIL import Image
 
-from mspt.errors import ConfigError, DecodeError, ManifestError
+from mspt.arrays import RGB
+from mspt.errors import ConfigError, DataError, DecodeError
 from mspt.evaluation.manifest import read_manifest
-from mspt.image.crop import RGB
 from mspt.image.preprocess import resize_rgb
-from mspt.synthesis import filters, labels, synthesize
+from mspt.synthesis import labels, synthesize
+from mspt.synthesis import pixel_ops as filters
 from mspt.synthesis.degradations import SINGLE
-from mspt.synthesis.labels import Calibration, Sight, stored_calibration
 from mspt.synthesis.mixtures import MIXED
+from mspt.synthesis.mos import Calibration, VisibleLoss, stored_calibration
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances
 from mspt.synthesis.synthesize import SynthesisPlan, draw_jobs, read_photos, read_records
 
@@ -86,7 +87,7 @@ def test_the_calibration_recovers_its_pool() -> None:
 
 def test_eyes_see_less_or_more_than_the_metrics_find(face: RGB) -> None:
     distances = measure_distances(face, SINGLE["haze"](face, 0.8, default_rng(0)))
-    sight = {"haze": Sight(0.5, 2.0), "jpeg": Sight(1.0, 0.5)}
+    sight = {"haze": VisibleLoss(0.5, 2.0), "jpeg": VisibleLoss(1.0, 0.5)}
     calibration = replace(stored_calibration(), sight=sight)
     loss = calibration.loss(distances)
     seen = {
@@ -98,7 +99,7 @@ def test_eyes_see_less_or_more_than_the_metrics_find(face: RGB) -> None:
     assert seen["jpeg",] == pytest.approx(loss**0.5, abs=1e-4)
     assert seen["haze", "jpeg"] == pytest.approx(0.5**0.5 * loss, abs=1e-4), "in a row: the mean"
     assert seen["unheard of",] == seen["haze", "jpeg"], "no grades: as all kinds together"
-    assert Sight(1.1, 1.0).seen(1.0) == 1, "no mos below 0"
+    assert VisibleLoss(1.1, 1.0).seen(1.0) == 1, "no mos below 0"
 
 
 def test_the_stored_calibration_is_complete() -> None:
@@ -114,7 +115,7 @@ def test_constants_are_read_as_they_were_written(
 ) -> None:
     monkeypatch.setattr(labels, "_STORED", tmp_path / "calibration.json")
     before = stored_calibration()
-    changed = replace(before, sight={"haze": Sight(0.5, 2.0)})
+    changed = replace(before, sight={"haze": VisibleLoss(0.5, 2.0)})
     try:
         assert labels.store_calibration(changed) == tmp_path / "calibration.json"
         assert stored_calibration() == changed != before
@@ -323,21 +324,21 @@ def test_photos_that_are_all_too_small_are_an_error(photos_csv: Path) -> None:
 
 
 def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:
-    with pytest.raises(ManifestError, match="needs a column path or file and licence"):
+    with pytest.raises(DataError, match="needs a column path or file and licence"):
         read_photos(photos_csv, {"licence": "MIT"})
-    with pytest.raises(ManifestError, match=r"none of 3 rows has \{'usage': 'x'\}"):
+    with pytest.raises(DataError, match=r"none of 3 rows has \{'usage': 'x'\}"):
         read_photos(photos_csv, {"usage": "x"})
     photos_csv.write_text("path\na.png\nb.png\na.png\n")
-    with pytest.raises(ManifestError, match=r"lists 'a.png' 2 times; list every photo once"):
+    with pytest.raises(DataError, match=r"lists 'a.png' 2 times; list every photo once"):
         read_photos(photos_csv, {})
     photos_csv.write_text("path\na02552f76dbdf5fd/0.jpg\n670009b22c087272/0.jpg\n")
-    with pytest.raises(ManifestError, match=r"/0.jpg and .*/0.jpg would both be called 0_9b646625"):
+    with pytest.raises(DataError, match=r"/0.jpg and .*/0.jpg would both be called 0_9b646625"):
         read_photos(photos_csv, {})
     photos_csv.write_text("path,split\na.png,Val\n")
-    with pytest.raises(ManifestError, match="a.png: split 'Val' is none of train, val, test"):
+    with pytest.raises(DataError, match="a.png: split 'Val' is none of train, val, test"):
         read_photos(photos_csv, {})
     photos_csv.write_text("identity,path\nx,a.png\ny\n")
-    with pytest.raises(ManifestError, match="has a row without path"):
+    with pytest.raises(DataError, match="has a row without path"):
         read_photos(photos_csv, {})
 
 

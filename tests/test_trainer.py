@@ -17,17 +17,18 @@ import torch
 from conftest import Raw, RunCli, change, raw_run, train_tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mspt.errors import ConfigError
+from mspt.budget import Cost
+from mspt.errors import ConfigError, TrainingError
 from mspt.training import engine as engine_module
-from mspt.training import plan, summary, trainer
+from mspt.training import plan, run_summary, trainer
 from mspt.training.batches import BatchSource
-from mspt.training.budget import Cost
 from mspt.training.checkpoint import load_tensors
+from mspt.training.config import RunConfig, parse_run
+from mspt.training.dry_run import describe_plan
 from mspt.training.engine import learning_rate
 from mspt.training.network import MsptNetwork
-from mspt.training.plan import describe_plan, make_plan
+from mspt.training.plan import make_plan
 from mspt.training.run_log import read_metrics
-from mspt.training.stages import RunConfig, parse_run
 
 
 def with_settings(run: RunConfig, number: int, **settings: object) -> RunConfig:
@@ -200,13 +201,14 @@ def stop_at(stage: int, step: int) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(
-    "place", ["build_frames", "save_checkpoint", "write_scored", "shutil.rmtree", "write_summary"]
+    "place",
+    ["build_frames", "save_checkpoint", "write_predictions", "shutil.rmtree", "write_summary"],
 )
 def test_a_run_that_dies_between_any_two_writes_resumes_to_the_same_weights(
     place: str, moment: str, run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of these calls is interrupted time and again, just before or just after it."""
-    monkeypatch.setattr(summary, "_plot", lambda *args: None)  # slow, and no matter here
+    monkeypatch.setattr(run_summary, "_plot", lambda *args: None)  # slow, and no matter here
     monkeypatch.setattr(plan, "measure_cost", lambda network, side_px: Cost(1, 0.001))
     run = with_engine(with_settings(run, 2, distill=1.0), save_every=3)
     unbroken = train_tiny(run, tmp_path / "unbroken")
@@ -351,7 +353,7 @@ def test_shared_frames_are_kept(run: RunConfig, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_stops_the_run(run: RunConfig, tmp_path: Path) -> None:
     broken = with_settings(run, 1, peak_lr=math.inf, warmup_steps=0)
-    with pytest.raises(ConfigError, match="the loss is nan; lower peak_lr"):
+    with pytest.raises(TrainingError, match="the loss is nan; lower peak_lr"):
         train_tiny(broken, tmp_path / "out")
 
 

@@ -11,7 +11,11 @@ import pytest
 from conftest import FACES, ORIGINAL, RunCli
 from PIL import Image, ImageFilter
 
-from mspt.apps.video import (
+from mspt.arrays import RGB
+from mspt.errors import ConfigError, DecodeError
+from mspt.image.decode import read_rgb
+from mspt.inference.scorer import Scorer
+from mspt.inference.video import (
     BestShots,
     Shot,
     _Clock,
@@ -20,10 +24,6 @@ from mspt.apps.video import (
     parse_interval,
     score_shots,
 )
-from mspt.errors import ConfigError, DecodeError
-from mspt.image.crop import RGB
-from mspt.image.decode import read_rgb
-from mspt.inference.scorer import Scorer
 
 SHARPEST = 23  # the frame in focus
 
@@ -239,7 +239,7 @@ def test_best_needs_videos_to_be_opened(run_cli: RunCli) -> None:
 
 def test_without_pyav_the_extra_is_named(tmp_path: Path) -> None:
     code = (
-        "import sys; sys.modules['av'] = None; from mspt.apps.video import open_shots; "
+        "import sys; sys.modules['av'] = None; from mspt.inference.video import open_shots; "
         "open_shots(['a.mp4'], 1.0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,5 +1,5 @@
 """`python -m mspt` is the command line."""
 
-from mspt.apps.cli import main
+from mspt.cli.main import main
 
 main(prog_name="mspt")

@@ -2,7 +2,10 @@
 
 MsptError                      catch this one to catch them all
 ├── ConfigError                a run file or an option that cannot be honoured
-├── ManifestError              a manifest that cannot be read as one
+├── DataError                  a manifest, a scores file or images that cannot be used as they are
+├── WriteError                 a file or folder that cannot be written
+├── DownloadError              a file that cannot be fetched, or is not the one expected
+├── TrainingError              a training that cannot go on
 ├── ModelError                 a model file or checkpoint that must not be used
 ├── SynthesisError             a data set that could not be made to its end
 ├── MissingExtraError          an optional dependency that is not installed
@@ -27,8 +30,20 @@ class ConfigError(MsptError):
     """A run file or an option that cannot be honoured."""
 
 
-class ManifestError(MsptError):
-    """A manifest that cannot be read as one."""
+class DataError(MsptError):
+    """A manifest, a scores file or images that cannot be used as they are."""
+
+
+class WriteError(MsptError):
+    """A file or folder that cannot be written."""
+
+
+class DownloadError(MsptError):
+    """A file that cannot be fetched, or is not the one that was expected."""
+
+
+class TrainingError(MsptError):
+    """A training that cannot go on; its checkpoints are kept."""
 
 
 class ModelError(MsptError):

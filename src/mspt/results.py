@@ -4,56 +4,57 @@ In:   numbers from the scorer, or an error.
 Out:  `to_dict`, whose keys are COLUMNS in that order, and FACTOR_COLUMNS if factors were measured.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from mspt.errors import ImageError, Status
 
 Band = Literal["bad", "poor", "fair", "good", "excellent"]
 Cell = str | int | float | None
+ColumnType = Literal["str", "int", "float"]
 
 # The five grades of ITU-R BT.500's absolute category rating, each a fifth of the scale.
 BANDS: tuple[Band, ...] = ("bad", "poor", "fair", "good", "excellent")
 
-COLUMNS = (
-    "path",
-    "face",
-    "n_faces",
-    "score",
-    "percentile",
-    "band",
-    "status",
-    "error",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "det_score",
-    "width",
-    "height",
-    "model",
-)
+# What a row holds, in this order; new columns come at the end only. All but `band` and the box are
+# fields of QualityScore, the box is FaceBox.
+_TYPE_OF_COLUMN: dict[str, ColumnType] = {
+    "path": "str",
+    "face": "int",
+    "n_faces": "int",
+    "score": "float",
+    "percentile": "float",
+    "band": "str",
+    "status": "str",
+    "error": "str",
+    "x1": "float",
+    "y1": "float",
+    "x2": "float",
+    "y2": "float",
+    "det_score": "float",
+    "width": "int",
+    "height": "int",
+    "model": "str",
+}
+COLUMNS = tuple(_TYPE_OF_COLUMN)
+
+# What follows where factors were measured: the fields of Factors, and reasons.
+_TYPE_OF_FACTOR: dict[str, ColumnType] = {
+    "sharpness": "float",
+    "noise": "float",
+    "blockiness": "float",
+    "brightness": "float",
+    "contrast": "float",
+    "face_px": "int",
+    "reasons": "str",
+}
+FACTOR_COLUMNS = tuple(_TYPE_OF_FACTOR)
+REASON_SEPARATOR = "; "
 
 
-FACTOR_COLUMNS = (
-    "sharpness",
-    "noise",
-    "blockiness",
-    "brightness",
-    "contrast",
-    "face_px",
-    "reasons",
-)
-
-_INT_COLUMNS = frozenset({"face", "n_faces", "width", "height", "face_px"})
-_TEXT_COLUMNS = frozenset({"path", "band", "status", "error", "model", "reasons"})
-
-
-def type_of_column(name: str) -> Literal["str", "int", "float"]:
+def type_of_column(name: str) -> ColumnType:
     """Return what a column holds where it is not empty."""
-    if name in _TEXT_COLUMNS:
-        return "str"
-    return "int" if name in _INT_COLUMNS else "float"
+    return (_TYPE_OF_COLUMN | _TYPE_OF_FACTOR)[name]
 
 
 def band_of(score: float) -> Band:
@@ -121,23 +122,9 @@ class QualityScore:
 
     def to_dict(self) -> dict[str, Cell]:
         """Return the row; absent values are None. Factors, if any, follow the COLUMNS."""
-        box: tuple[Cell, ...] = astuple(self.box) if self.box else (None,) * 5
-        cells: tuple[Cell, ...] = (
-            self.path,
-            self.face,
-            self.n_faces,
-            self.score,
-            self.percentile,
-            self.band,
-            self.status,
-            self.error,
-            *box,
-            self.width,
-            self.height,
-            self.model,
-        )
-        row = dict(zip(COLUMNS, cells, strict=True))
+        row: dict[str, Cell] = {name: getattr(self, name, None) for name in COLUMNS}
+        if self.box is not None:
+            row |= asdict(self.box)
         if self.factors is not None:
-            measured = (*astuple(self.factors), "; ".join(self.reasons))
-            row |= dict(zip(FACTOR_COLUMNS, measured, strict=True))
+            row |= asdict(self.factors) | {"reasons": REASON_SEPARATOR.join(self.reasons)}
         return row

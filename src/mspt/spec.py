@@ -10,6 +10,7 @@ from typing import Literal, Self, get_args
 
 from mspt.errors import ModelError
 
+FACE_MARGIN = 0.32  # see InputSpec.face_margin
 Resample = Literal["catmull_rom", "bicubic"]
 
 
@@ -27,7 +28,7 @@ class InputSpec:
     # Where faces are detected, the square around a face (image/crop.py) is cut instead, its margin
     # chosen so that it frames the face as the training photos do: there the centred square is 1.65
     # times as long as YuNet's box (median of 562 photos; benchmarks/detection.py).
-    face_margin: float = 0.32
+    face_margin: float = FACE_MARGIN
 
     def __post_init__(self) -> None:
         """Refuse a spec that no image could satisfy."""

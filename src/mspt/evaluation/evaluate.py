@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mspt.errors import ManifestError
+from mspt.errors import DataError
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import (
     MIN_FIT_IMAGES,
@@ -84,7 +84,7 @@ def evaluate(entries: Sequence[Entry], scorer: Scorer, *, resamples: int = 1000)
     """Score all entries and compare with their mos.
 
     Raises:
-        ManifestError: if an image cannot be scored, or fewer than three are listed.
+        DataError: if an image cannot be scored, or fewer than three are listed.
     """
     score = score_entries(entries, scorer)
     return evaluate_scores(entries, score, model=scorer.label, resamples=resamples)
@@ -94,12 +94,12 @@ def score_entries(entries: Sequence[Entry], scorer: Scorer) -> Vector:
     """Return the scores, (N,); every entry counts, so a bad image is an error.
 
     Raises:
-        ManifestError: naming the first image that cannot be scored.
+        DataError: naming the first image that cannot be scored.
     """
     scores = []
     for entry, result in zip(entries, scorer.score_many(e.path for e in entries), strict=True):
         if result.score is None:
-            raise ManifestError(
+            raise DataError(
                 f"{entry.path}: {result.error}; repair the image or take it off the manifest"
             )
         scores.append(result.score)
@@ -112,10 +112,10 @@ def evaluate_scores(
     """Compare given scores with the entries' mos.
 
     Raises:
-        ManifestError: if fewer than three images are listed.
+        DataError: if fewer than three images are listed.
     """
     if len(entries) < MIN_IMAGES:
-        raise ManifestError(f"{len(entries)} images are too few; correlations need {MIN_IMAGES}")
+        raise DataError(f"{len(entries)} images are too few; correlations need {MIN_IMAGES}")
 
     def agreement(part: Indices) -> Agreement:
         return _agree([entries[i] for i in part], score[part], resamples)

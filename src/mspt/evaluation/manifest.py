@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mspt.drafts import whole_file
-from mspt.errors import ManifestError
+from mspt.errors import DataError
+from mspt.files import whole_file
 from mspt.image.decode import SUFFIXES
 
 SPLITS = ("train", "val", "test")
@@ -57,23 +57,23 @@ def read_manifest(
             them; such entries have NaN.
 
     Raises:
-        ManifestError: naming the file, the line and the remedy; also if it lists no image.
+        DataError: naming the file, the line and the remedy; also if it lists no image.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ManifestError(f"{path}: cannot be read as CSV: {reason}") from error
+        raise DataError(f"{path}: cannot be read as CSV: {reason}") from error
     rows_with_lines = [(line, row) for line, row in enumerate(rows, 1) if any(row)]
     if not rows_with_lines:
-        raise ManifestError(f"{path}: is empty; expected the header path,mos")
+        raise DataError(f"{path}: is empty; expected the header path,mos")
     names = rows_with_lines[0][1]
     form = _Form(path, images or path.parent, mos_scale, labels)
     read_row, has_header = _row_reader(form, names)
     entries = [read_row(line, row) for line, row in rows_with_lines[int(has_header) :]]
     if not entries:
-        raise ManifestError(f"{path}: has a header but lists no image")
+        raise DataError(f"{path}: has a header but lists no image")
     return entries
 
 
@@ -132,9 +132,7 @@ class _Form:
         try:
             return float(text)
         except ValueError as error:
-            raise ManifestError(
-                f"{self.path}, line {line}: {column} {text!r} is no number"
-            ) from error
+            raise DataError(f"{self.path}, line {line}: {column} {text!r} is no number") from error
 
     def read_mos(self, line: int, text: str) -> float:
         """Return a label on the scale 0..1."""
@@ -144,7 +142,7 @@ class _Form:
         worst, best = self.mos_scale
         mos = (raw - worst) / (best - worst)
         if not 0 <= mos <= 1:
-            raise ManifestError(
+            raise DataError(
                 f"{self.path}, line {line}: mos {text} lies outside the scale {worst:g}..{best:g} "
                 "(worst..best); correct it, or declare the scale that the labels have"
             )
@@ -159,7 +157,7 @@ def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
         return _named_reader(form, first_row), True
     if len(first_row) == 2 and _is_number(first_row[1]):
         return _pair_reader(form, name_column=0, mos_column=1), False
-    raise ManifestError(
+    raise DataError(
         f"{form.path}: the first line is {','.join(first_row)!r}; expected a header with path,mos "
         "(or VQualA's image_name,score without a header, or Image,raw_score,mapped_score)"
     )
@@ -168,7 +166,7 @@ def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
 def _named_reader(form: _Form, names: list[str]) -> RowReader:
     def read_row(line: int, row: list[str]) -> Entry:
         if len(row) != len(names):
-            raise ManifestError(
+            raise DataError(
                 f"{form.path}, line {line}: {len(row)} fields, but the header names {len(names)}"
             )
         fields = dict(zip(names, row, strict=True))
@@ -191,7 +189,7 @@ def _pair_reader(form: _Form, *, name_column: int, mos_column: int) -> RowReader
 
     def read_row(line: int, row: list[str]) -> Entry:
         if len(row) <= mos_column:
-            raise ManifestError(f"{form.path}, line {line}: {len(row)} fields are too few")
+            raise DataError(f"{form.path}, line {line}: {len(row)} fields are too few")
         name = row[name_column]
         image = form.images / name
         if image.suffix.lower() not in SUFFIXES:
@@ -203,7 +201,7 @@ def _pair_reader(form: _Form, *, name_column: int, mos_column: int) -> RowReader
 
 def _files_by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise ManifestError(f"{folder}: there is no such folder of images")
+        raise DataError(f"{folder}: there is no such folder of images")
     return {file.stem: file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES}
 
 

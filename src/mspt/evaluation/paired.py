@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mspt.errors import ManifestError
+from mspt.errors import DataError
 from mspt.evaluation.evaluate import Estimate, Indices, estimate
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import MIN_IMAGES, Vector, plcc, srcc
-from mspt.evaluation.scored import ScoredSet
+from mspt.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,11 @@ class Comparison:
     plcc: Difference  # raw
 
 
-def compare_scores(first: ScoredSet, second: ScoredSet, *, resamples: int = 1000) -> Comparison:
+def compare_scores(first: Predictions, second: Predictions, *, resamples: int = 1000) -> Comparison:
     """Compare two predictions of the same images, given in any order.
 
     Raises:
-        ManifestError: if the images or their mos differ, naming one, or are fewer than three.
+        DataError: if the images or their mos differ, naming one, or are fewer than three.
     """
     if [_key(e) for e in first.entries] != [_key(e) for e in second.entries]:
         first, second = _in_order(first), _in_order(second)
@@ -76,24 +76,24 @@ def _key(entry: Entry) -> Key:
     return entry.path.name, entry.identity, entry.mos, entry.source
 
 
-def _in_order(scored: ScoredSet) -> ScoredSet:
+def _in_order(scored: Predictions) -> Predictions:
     """Sort by key; images that share one keep the order in which they are listed."""
     order = sorted(range(len(scored.entries)), key=lambda i: _key(scored.entries[i]))
-    return ScoredSet([scored.entries[i] for i in order], scored.score[np.array(order, dtype=int)])
+    return Predictions([scored.entries[i] for i in order], scored.score[np.array(order, dtype=int)])
 
 
-def check_same_images(first: ScoredSet, second: ScoredSet) -> None:
+def check_same_images(first: Predictions, second: Predictions) -> None:
     """Refuse to pair predictions of other images, or in another order.
 
     Raises:
-        ManifestError: naming an image that only one has.
+        DataError: naming an image that only one has.
     """
     if len(first.entries) < MIN_IMAGES:
-        raise ManifestError(f"{len(first.entries)} images are too few to compare")
+        raise DataError(f"{len(first.entries)} images are too few to compare")
     mine, theirs = ([_key(e) for e in scored.entries] for scored in (first, second))
     if mine != theirs:
         alone = sorted(set(mine) ^ set(theirs)) or [mine[0]]
-        raise ManifestError(
+        raise DataError(
             f"the two runs were not evaluated on the same images and mos ({len(mine)} and "
             f"{len(theirs)}); only one has {alone[0][0]} with mos {alone[0][2]:g}. Score both on "
             "one set first"

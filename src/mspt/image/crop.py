@@ -5,12 +5,8 @@ Out:  a square view of it: the photo's centre, or one face with some of what is 
 Not here: where faces are (inference/faces.py), resizing (preprocess.py).
 """
 
-import numpy as np
-import numpy.typing as npt
-
+from mspt.arrays import RGB
 from mspt.results import FaceBox
-
-RGB = npt.NDArray[np.uint8]  # uint8 (height, width, 3)
 
 
 def crop_centre_square(rgb: RGB, side_px: int | None = None) -> RGB:

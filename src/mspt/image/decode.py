@@ -17,11 +17,19 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from mspt.arrays import RGB
 from mspt.errors import DecodeError, ImageError, ImageTooLargeError, ImageTooSmallError
-from mspt.image.crop import RGB
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+# Pillow's name of every format that is read, and the suffixes of its files
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+}
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 MAX_BYTES = 128 * 2**20  # of one encoded image
 MAX_PIXELS = 128_000_000  # of one image: a 108-megapixel phone photo passes
@@ -66,7 +74,7 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None) -> RGB:
     if not data:
         raise DecodeError("the file is empty")
     _check_bytes(len(data))
-    with _image_errors(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _image_errors(), Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
         check_size(*image.size)  # before a pixel is decoded
         if reserve:
             reserve(image.width * image.height)

@@ -20,7 +20,8 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-from mspt.image.crop import RGB, crop_centre_square
+from mspt.arrays import RGB
+from mspt.image.crop import crop_centre_square
 from mspt.image.decode import check_size
 from mspt.results import Factors
 

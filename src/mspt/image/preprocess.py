@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mspt.image.crop import RGB, crop_centre_square
+from mspt.arrays import RGB
+from mspt.image.crop import crop_centre_square
 from mspt.spec import InputSpec, Resample
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from mspt.drafts import whole_file
-from mspt.errors import ConfigError, MissingExtraError, ModelError
-from mspt.image.crop import RGB
+from mspt.arrays import RGB
+from mspt.errors import ConfigError, DownloadError, MissingExtraError, ModelError
+from mspt.files import whole_file
 from mspt.results import FaceBox
 
 LONG_SIDE_PX = 640  # of what the detector sees; larger photos are reduced, smaller ones are not
@@ -146,7 +146,7 @@ def fetch_detector(url: str = URL) -> Path:
     """Download the detector into the user's cache, unless it is there; return its path.
 
     Raises:
-        ConfigError: if it cannot be downloaded, or is another file than the known one.
+        DownloadError: if it cannot be downloaded, or is another file than the known one.
     """
     from hashlib import sha256
     from http.client import HTTPException
@@ -159,13 +159,13 @@ def fetch_detector(url: str = URL) -> Path:
         with urlopen(url, timeout=_TIMEOUT_S) as response:
             data = response.read()
     except (OSError, ValueError, HTTPException) as error:
-        raise ConfigError(
+        raise DownloadError(
             f"{url}: cannot be fetched: {getattr(error, 'reason', error)}; on a machine without "
             f"network, copy the file there and name it by --detector FILE or {ENVIRONMENT}=FILE"
         ) from error
     found = sha256(data).hexdigest()
     if found != SHA256:
-        raise ConfigError(
+        raise DownloadError(
             f"{url}: {len(data)} bytes with SHA-256 {found}, not the known detector's {SHA256}; "
             "nothing was kept"
         )

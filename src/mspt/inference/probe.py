@@ -9,7 +9,7 @@ They are one face at three resolutions (NASA's portrait of E. Collins, public do
 from collections.abc import Iterator
 from importlib import resources
 
-from mspt.image.crop import RGB
+from mspt.arrays import RGB
 from mspt.image.decode import decode_rgb
 from mspt.image.preprocess import resize_rgb, resize_square
 from mspt.spec import InputSpec

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from mspt.arrays import RGB
 from mspt.errors import ConfigError, ImageError
-from mspt.image.crop import RGB, crop_face_square
+from mspt.image.crop import crop_face_square
 from mspt.image.decode import MAX_PIXELS, Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
 from mspt.image.factors import explain, load_reference, measure_factors
 from mspt.image.preprocess import crop_scored_square, resize_square

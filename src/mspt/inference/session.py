@@ -13,18 +13,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from mspt.arrays import RGB
 from mspt.errors import ConfigError, MissingExtraError, ModelError
-from mspt.image.crop import RGB
 from mspt.inference.models import KEYS, PROBE_KEY, ModelInfo
 from mspt.inference.probe import probe_squares
 from mspt.parallel import usable_cores
 
-Backend = Literal["auto", "onnxruntime", "openvino"]
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
+Backend = str  # "auto", or a key of _RUNTIMES
 Precision = Literal["fp32", "bf16"]
 
 # Of a backend's scores of the probe from those in the file, for `auto`. Moving a photo by one pixel
@@ -122,7 +121,7 @@ def _may_have_bf16() -> bool:
 
 def _open_runtime(path: Path, backend: Backend) -> _Runtime:
     if backend not in _RUNTIMES:
-        raise ConfigError(f"backend {backend!r} is unknown; there are {', '.join(BACKENDS)}")
+        raise ConfigError(f"backend {backend!r} is unknown; there are auto, {', '.join(_RUNTIMES)}")
     try:
         return _RUNTIMES[backend](path)
     except MissingExtraError:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from mspt.evaluation.manifest import Entry
 from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
-from mspt.synthesis.filters import resize_square
+from mspt.synthesis.pixel_ops import resize_square
 
 _CAPTION_PX = 14
 _ROWS = 10

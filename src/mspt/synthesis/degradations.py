@@ -12,8 +12,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from mspt.image.crop import RGB
-from mspt.synthesis import filters
+from mspt.arrays import RGB
+from mspt.synthesis import pixel_ops as filters
 
 Degradation = Callable[[RGB, float, Generator], RGB]
 

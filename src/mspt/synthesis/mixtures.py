@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from mspt.image.crop import RGB
-from mspt.synthesis import filters
+from mspt.arrays import RGB
+from mspt.synthesis import pixel_ops as filters
 from mspt.synthesis.degradations import SINGLE, Degradation, between, haze
 
 _FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)

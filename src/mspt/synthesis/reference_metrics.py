@@ -11,11 +11,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from mspt.arrays import RGB
 from mspt.compat import make_torchvision_importable
 from mspt.errors import MissingExtraError
-from mspt.image.crop import RGB
 from mspt.parallel import keep_freed_memory
-from mspt.synthesis.filters import resize_square
+from mspt.synthesis.pixel_ops import resize_square
 
 if TYPE_CHECKING:
     from torch import Tensor

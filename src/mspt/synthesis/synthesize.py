@@ -24,15 +24,16 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from mspt.drafts import whole_file
-from mspt.errors import ConfigError, ImageError, ManifestError, SynthesisError
+from mspt.arrays import RGB
+from mspt.errors import ConfigError, DataError, ImageError, SynthesisError
 from mspt.evaluation.manifest import SPLITS, Entry, write_manifest
-from mspt.image.crop import RGB, crop_centre_square
+from mspt.files import whole_file
+from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.synthesis.degradations import SINGLE
-from mspt.synthesis.filters import resize_square, to_gray
-from mspt.synthesis.labels import stored_calibration
 from mspt.synthesis.mixtures import MIXED, chained, chained_kinds
+from mspt.synthesis.mos import stored_calibration
+from mspt.synthesis.pixel_ops import resize_square, to_gray
 from mspt.synthesis.reference_metrics import measure_distances, prepare_worker
 
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
@@ -81,31 +82,31 @@ def read_photos(path: Path, where: Mapping[str, str]) -> list[Photo]:
     """Read the CSV of photos, keeping rows whose columns equal those in `where`.
 
     Raises:
-        ManifestError: if the file cannot be used or nothing is left.
+        DataError: if the file cannot be used or nothing is left.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns, rows = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"{path}: cannot be read as CSV: {error}") from error
+        raise DataError(f"{path}: cannot be read as CSV: {error}") from error
     path_column = next((name for name in ("path", "file") if name in columns), None)
     missing = [name for name in where if name not in columns]
     if path_column is None or missing:
-        raise ManifestError(
+        raise DataError(
             f"{path}: needs a column path or file{''.join(f' and {name}' for name in missing)}; "
             f"its header is {','.join(columns)!r}"
         )
     kept = [row for row in rows if all(row[name] == value for name, value in where.items())]
     if not kept:
-        raise ManifestError(f"{path}: none of {len(rows)} rows has {dict(where)}")
+        raise DataError(f"{path}: none of {len(rows)} rows has {dict(where)}")
     names = Counter(row[path_column] for row in kept)
     name, count = names.most_common(1)[0]
     if count > 1 or not all(names):
         problem = (
             f"lists {name!r} {count} times" if count > 1 else f"has a row without {path_column}"
         )
-        raise ManifestError(f"{path}: {problem}; list every photo once")
+        raise DataError(f"{path}: {problem}; list every photo once")
     photos = [_photo_of_row(path.parent, row[path_column], row) for row in kept]
     _check_names(path, photos)
     return photos
@@ -117,7 +118,7 @@ def _check_names(path: Path, photos: Sequence[Photo]) -> None:
     for photo in photos:
         other = seen.setdefault(photo.name, photo)
         if other is not photo:
-            raise ManifestError(
+            raise DataError(
                 f"{path}: {other.path} and {photo.path} would both be called {photo.name}; rename "
                 "one of the two files"
             )
@@ -129,7 +130,7 @@ def _photo_of_row(folder: Path, relative: str, row: Mapping[str, str]) -> Photo:
     name = f"{stem[:40]}_{digest}"
     split = row.get("split") or "train"
     if split not in SPLITS:
-        raise ManifestError(f"{relative}: split {split!r} is none of {', '.join(SPLITS)}")
+        raise DataError(f"{relative}: split {split!r} is none of {', '.join(SPLITS)}")
     return Photo(
         path=folder / relative,
         name=name,

@@ -18,10 +18,10 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
-from mspt.image.crop import RGB
+from mspt.arrays import RGB
 from mspt.parallel import map_in_order
+from mspt.training.config import StageConfig
 from mspt.training.frames import Frames
-from mspt.training.stages import StageConfig
 
 _ORDER, _AUGMENT = 1, 2  # first part of every seed: no two things share a random stream
 _TOGETHER = 3  # images of an identity in a row, where ranked; its best may come before them
@@ -37,7 +37,7 @@ class Batch:
     rgb: Tensor  # uint8 (n, S, S, 3)
     mos: Tensor  # float32 (n,)
     identity: Tensor  # int64 (n,): equal where images show the same
-    only_leads: Tensor  # bool (n,): is there to be ranked, not to be learnt by its own mos
+    leads_only: Tensor  # bool (n,): is there to be ranked, not to be learnt by its own mos
 
     @classmethod
     def of_strangers(cls, step: int, rgb: Tensor, mos: Tensor) -> "Batch":
@@ -122,8 +122,8 @@ class Pool:
         is_led = ~np.isin(group, group[images == best])  # its best one is not among it
         moved = np.argsort(rng.permutation(group[-1] + 1)[group], kind="stable")
         led = np.flatnonzero((opens_group & is_led)[moved])
-        only_leads = np.insert(np.zeros(len(order), dtype=bool), led, values=True)
-        return np.insert(images[moved], led, best[moved][led]), only_leads
+        leads_only = np.insert(np.zeros(len(order), dtype=bool), led, values=True)
+        return np.insert(images[moved], led, best[moved][led]), leads_only
 
 
 class BatchSource:
@@ -178,7 +178,7 @@ class BatchSource:
         drawn = [
             pool.draw(n, step, key=(_ORDER, *run, i)) for i, (pool, n) in enumerate(self._pools)
         ]
-        chosen, only_leads = map(np.concatenate, zip(*drawn, strict=True))
+        chosen, leads_only = map(np.concatenate, zip(*drawn, strict=True))
         mine = self._shard.places(len(chosen), in_a_row=bool(self._stage.rank))
         pixels = np.empty((len(mine), *self._frames.rgb.shape[1:]), dtype=np.uint8)
         for out, place in zip(pixels, mine, strict=True):
@@ -186,7 +186,7 @@ class BatchSource:
             frame = self._frames.rgb[chosen[place]]
             augment(frame, rng, out, shift=self._stage.shift, flip=self._stage.flip)
         taken = chosen[list(mine)]
-        parts = (pixels, self._frames.mos[taken], self._identity[taken], only_leads[list(mine)])
+        parts = (pixels, self._frames.mos[taken], self._identity[taken], leads_only[list(mine)])
         return Batch(step, *map(torch.from_numpy, parts))
 
     def stream(self, first: int, last: int, *, workers: int) -> Iterator[Batch]:

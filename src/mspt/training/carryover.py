@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mspt.training.backbones import Network
 from mspt.training.batches import to_pixels
-from mspt.training.networks import Network
 
 
 class Anchor:

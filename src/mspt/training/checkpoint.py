@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mspt.errors import ConfigError, ModelError
+from mspt.errors import ConfigError, ModelError, WriteError
 from mspt.spec import InputSpec
-from mspt.training.networks import Network, build_network
-from mspt.training.stages import RunConfig, parse_run
+from mspt.training.backbones import Network, build_network
+from mspt.training.config import RunConfig, parse_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def save_checkpoint(folder: Path, state: State, weights: Tensors, training: Tens
     """Write a checkpoint so that a kill leaves either none or a whole one under `folder`.
 
     Raises:
-        ConfigError: if it cannot be written, saying why; nothing of it is left then.
+        WriteError: if it cannot be written, saying why; nothing of it is left then.
     """
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
@@ -73,7 +73,7 @@ def save_checkpoint(folder: Path, state: State, weights: Tensors, training: Tens
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(
+        raise WriteError(
             f"{folder}: cannot be written: {reason}; make room, then go on with --resume"
         ) from error
 

@@ -25,13 +25,13 @@ from torch import Tensor
 
 from mspt.errors import ConfigError
 from mspt.parallel import keep_freed_memory
+from mspt.training.backbones import Network, build_network
 from mspt.training.batches import Batch, Shard, another_view, batches_in_order, to_pixels
 from mspt.training.carryover import Anchor
 from mspt.training.checkpoint import Tensors
+from mspt.training.config import EngineConfig, RunConfig, StageConfig
 from mspt.training.frames import Frames
 from mspt.training.losses import quality_loss, rank_loss
-from mspt.training.networks import Network, build_network
-from mspt.training.stages import EngineConfig, RunConfig, StageConfig
 from mspt.training.start_weights import load_start_weights
 
 _FLOOR = 0.01  # of the peak: where the cosine ends
@@ -123,7 +123,7 @@ class Engine:
         self.accelerator.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT)
         self._stepper.step()
         update_average(self.averaged, self.network, stage.ema_decay, batch.step)
-        counted = ~batch.only_leads.numpy()
+        counted = ~batch.leads_only.numpy()
         return StepResult(loss, score[counted], batch.mos.numpy().astype(np.float64)[counted])
 
     def _dropout_seed(self, number: int, step: int) -> int:
@@ -136,14 +136,14 @@ class Engine:
         parts = self._run.engine.accumulate
         device = self.accelerator.device
         losses, scores = [], []
-        shares = (t.chunk(parts) for t in (batch.rgb, batch.mos, batch.identity, batch.only_leads))
-        for place, (rgb, mos, identity, only_leads) in enumerate(zip(*shares, strict=True), 1):
+        shares = (t.chunk(parts) for t in (batch.rgb, batch.mos, batch.identity, batch.leads_only))
+        for place, (rgb, mos, identity, leads_only) in enumerate(zip(*shares, strict=True), 1):
             last = place == parts  # only then do processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
                 pixels = to_pixels(rgb.to(device, non_blocking=True))
                 views = torch.cat([pixels, another_view(pixels)]) if stage.views == 2 else pixels
                 score = self._wrapped(views)
-                truth = (t.to(device) for t in (mos, identity, only_leads))
+                truth = (t.to(device) for t in (mos, identity, leads_only))
                 loss = self._loss(stage, pixels, score, *truth) / parts
                 self.accelerator.backward(loss)
             losses.append(float(loss.item()))
@@ -157,11 +157,11 @@ class Engine:
         scores: Tensor,
         mos: Tensor,
         identity: Tensor,
-        only_leads: Tensor,
+        leads_only: Tensor,
     ) -> Tensor:
         """Return the loss of the scores of `pixels`, behind which those of other views may come."""
         truth = mos.repeat(stage.views)
-        loss = self._quality_loss(scores, truth, ~only_leads.repeat(stage.views))
+        loss = self._quality_loss(scores, truth, ~leads_only.repeat(stage.views))
         score = scores[: len(mos)]
         if stage.consistency:
             loss = loss + stage.consistency * ((score - scores[len(mos) :]) ** 2).mean()

@@ -19,18 +19,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mspt.drafts import whole_file
+from mspt.arrays import RGB
 from mspt.errors import ImageError, ModelError
 from mspt.evaluation.manifest import Entry
-from mspt.image.crop import RGB
+from mspt.files import whole_file
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
 from mspt.inference.models import ModelInfo, Reference
 from mspt.inference.session import Session
+from mspt.training.backbones import Network
 from mspt.training.batches import to_pixels
-from mspt.training.budget import measure_cost
 from mspt.training.checkpoint import State, load_network, load_state
-from mspt.training.networks import Network
+from mspt.training.cost import measure_cost
 
 MAX_DIFFERENCE = 1e-4  # between torch's and onnxruntime's score of any reference image
 MAX_HALF_DIFFERENCE = 2e-3  # likewise, where the file keeps its weights in 16 bits

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mspt.errors import ConfigError, ImageError
+from mspt.errors import DataError, ImageError, WriteError
 from mspt.evaluation.manifest import Entry
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
@@ -48,7 +48,7 @@ def check_images(entries: Sequence[Entry], cache: Path) -> None:
         cache: a file that remembers what was found whole; unchanged files are not read again.
 
     Raises:
-        ConfigError: naming the broken images.
+        DataError: naming the broken images.
     """
     check_present(entries)
     prints = {_fingerprint(entry): entry for entry in entries}
@@ -70,7 +70,7 @@ def check_present(entries: Sequence[Entry]) -> None:
     """Refuse entries whose file is missing.
 
     Raises:
-        ConfigError: naming them.
+        DataError: naming them.
     """
     missing = [f"{e.path}: there is no such file" for e in entries if not e.path.is_file()]
     _refuse(missing, len(entries))
@@ -79,7 +79,7 @@ def check_present(entries: Sequence[Entry]) -> None:
 def _refuse(problems: Sequence[str], count: int) -> None:
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-        raise ConfigError(
+        raise DataError(
             f"{len(problems)} of {count} images cannot be used: "
             f"{'; '.join(problems[:_NAMED])}{more}. Repair them or take them off the manifest"
         )
@@ -109,7 +109,8 @@ def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> 
     """Prepare all images once, in a file of `cache_dir` that a resumed run finds again.
 
     Raises:
-        ConfigError: if an image cannot be used, or the disk is too small.
+        DataError: if an image cannot be used.
+        WriteError: if the disk is too small.
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
     prints = "".join([spec.to_json(), *map(_fingerprint, entries)])
@@ -133,8 +134,8 @@ def _check_disk(needed: int, folder: Path) -> None:
         raise _too_little_disk(needed, free, folder)
 
 
-def _too_little_disk(needed: int, free: int, folder: Path) -> ConfigError:
-    return ConfigError(
+def _too_little_disk(needed: int, free: int, folder: Path) -> WriteError:
+    return WriteError(
         f"{folder}: prepared images need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are "
         "free; make room, or put the run elsewhere with --out"
     )
@@ -166,7 +167,7 @@ def _write_frames(path: Path, entries: Sequence[Entry], spec: InputSpec) -> None
         try:
             frames[index] = prepare_rgb(read_rgb(entries[index].path), spec)
         except ImageError as error:
-            raise ConfigError(
+            raise DataError(
                 f"{entries[index].path}: {error}; repair the image or take it off the manifest"
             ) from error
 

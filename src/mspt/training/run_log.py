@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from mspt.drafts import whole_file
+from mspt.budget import Cost
 from mspt.evaluation.metrics import MIN_IMAGES, plcc, srcc
-from mspt.evaluation.report import without_nan
-from mspt.training.budget import Cost
+from mspt.evaluation.tables import without_nan
+from mspt.files import whole_file
+from mspt.training.config import StageConfig
 from mspt.training.engine import StepResult
-from mspt.training.stages import StageConfig
 
 Log = Callable[[str], None]
 Row = dict[str, Any]

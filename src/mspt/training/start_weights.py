@@ -12,11 +12,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mspt.errors import ConfigError, MissingExtraError
+from mspt.errors import ConfigError, DownloadError, MissingExtraError
 from mspt.inference.models import embedded_models, find_model
+from mspt.training.backbones import Network
 from mspt.training.checkpoint import load_tensors
 from mspt.training.network import MsptNetwork
-from mspt.training.networks import Network
 from mspt.training.unfold import learn_statistics, read_model_file
 
 _HUB = "hub:"
@@ -89,7 +89,7 @@ def _fetch(address: str) -> Path:
         return Path(hf_hub_download(repository, _HUB_FILE, revision=revision or None))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(
+        raise DownloadError(
             f"init 'hub:{address}': {_HUB_FILE} cannot be fetched ({reason}). Connect to the "
             f"network once, or download the file elsewhere and set init to its path"
         ) from error

@@ -20,10 +20,10 @@ from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from mspt.errors import ConfigError
+from mspt.errors import ConfigError, TrainingError
 from mspt.evaluation.manifest import Entry, select_entries
 from mspt.evaluation.metrics import plcc, srcc
-from mspt.evaluation.scored import ScoredSet, scores_path, write_scored
+from mspt.evaluation.predictions import Predictions, predictions_path, write_predictions
 from mspt.parallel import usable_cores
 from mspt.spec import InputSpec, square_spec
 from mspt.training.batches import BatchSource, Shard
@@ -39,12 +39,12 @@ from mspt.training.checkpoint import (
     place_of,
     save_checkpoint,
 )
+from mspt.training.config import RunConfig, StageConfig
 from mspt.training.engine import Engine, learning_rate, score_frames
 from mspt.training.frames import Frames, build_frames, check_images
 from mspt.training.plan import RunPlan, make_plan
 from mspt.training.run_log import LiveView, Log, RunLog
-from mspt.training.stages import RunConfig, StageConfig
-from mspt.training.summary import write_summary
+from mspt.training.run_summary import write_summary
 
 _LOG_EVERY = 20  # steps
 _START_BATCHES = 16  # that start weights from a model file are measured on
@@ -283,7 +283,7 @@ class Trainer:
 
     def _check_loss(self, stage: StageConfig, loss: float) -> None:
         if not math.isfinite(loss):
-            raise ConfigError(
+            raise TrainingError(
                 f"stage {self.stage}, step {self.step}: the loss is {loss}; lower peak_lr "
                 f"({stage.peak_lr}) or lengthen warmup_steps ({stage.warmup_steps}), and start in "
                 "a new folder"
@@ -300,8 +300,8 @@ class Trainer:
         """Score every stage's validation set at this stage's size."""
         if not self._is_main:
             return
-        scored = ScoredSet(val.entries, score_frames(self.engine.averaged, val))
-        write_scored(scores_path(self.out_dir, number), scored)
+        scored = Predictions(val.entries, score_frames(self.engine.averaged, val))
+        write_predictions(predictions_path(self.out_dir, number), scored)
         agreement = {}
         for set_number, stage in enumerate(self.run.stages, 1):
             part = scored.select(stage.sources)

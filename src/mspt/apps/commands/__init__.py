@@ -1,1 +1,0 @@
-"""The commands of the command line, grouped by what people come for."""

@@ -1,0 +1,195 @@
+"""`mspt score`: a row for every photo, or for every face; `mspt detector`: what finds faces."""
+
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mspt.cli.options import BACKEND_HELP, MODEL_HELP
+from mspt.cli.progress import Progress
+from mspt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mspt.inference.scorer import FaceSearch
+    from mspt.inference.session import Backend
+    from mspt.inference.video import BestShots, Shot
+    from mspt.results import QualityScore
+    from mspt.scores.write import RowWriter
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Rows: .csv, .jsonl or .parquet.",
+)
+@click.option("--model", default="base", show_default=True, help=MODEL_HELP)
+@click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
+@click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if any row is not ok.")
+@click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
+@click.option(
+    "--detector",
+    type=click.Path(path_type=Path),
+    help="YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got.",
+)
+@click.option("--max-faces", type=click.IntRange(min=1), help="Per photo, with --detect.")
+@click.option(
+    "--min-face",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Shorter side of a face's box in px, with --detect; smaller faces do not count.",
+)
+@click.option("--factors", is_flag=True, help="Measure why: sharpness, noise ... and reasons.")
+@click.option("--every", metavar="TIME", help="Open videos: a row per frame, such as 0.5s.")
+@click.option("--best", type=click.IntRange(min=1), help="Write the best frames, with --every.")
+@click.option(
+    "--best-to",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="An empty folder for them; default: best-frames.",
+)
+def score(
+    paths: tuple[str, ...],
+    output: Path | None,
+    model: str,
+    backend: "Backend",
+    workers: int | None,
+    strict: bool,
+    detect: bool,
+    detector: Path | None,
+    max_faces: int | None,
+    min_face: int,
+    factors: bool,
+    every: str | None,
+    best: int | None,
+    best_to: Path | None,
+) -> None:
+    """Score face photos: files, folders (with all below them) and glob patterns.
+
+    Prints `score  path` lines, or writes one row per image with -o: one per face with --detect, one
+    per frame of a video with --every.
+    """
+    from mspt.inference.inputs import find_images
+    from mspt.inference.scorer import Scorer
+    from mspt.inference.video import (
+        BestShots,
+        check_best_folder,
+        count_shots,
+        is_video,
+        open_shots,
+        parse_interval,
+        score_shots,
+    )
+    from mspt.results import COLUMNS, FACTOR_COLUMNS
+    from mspt.scores.write import RowWriter
+
+    faces = _read_face_options(detect, detector, max_faces, min_face)
+    _check_best_options(every, best, best_to)
+    every_s = parse_interval(every) if every else None
+    images = find_images(paths, exclude=output)
+    if not images:
+        raise ConfigError(f"nothing to score: no file found at {', '.join(paths)}")
+    if best and not any(map(is_video, images)):
+        raise ConfigError(f"--best {best}: there is no video among the paths; drop it")
+    scorer = Scorer(model, backend=backend, detector=detector, factors=factors)
+    scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
+    columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
+    best_to = best_to or Path("best-frames")
+    if best:
+        check_best_folder(best_to)
+    best_shots = BestShots(best or 0)
+    show_progress = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    total = count_shots(images, every_s) if show_progress else len(images)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: rows are kept
+    try:
+        with (
+            RowWriter(output, columns) if output else nullcontext() as rows,
+            Progress(total, shown=show_progress) as progress,
+        ):
+            written, failed = _write_rows(scored, rows, best_shots, progress)
+    finally:  # also when stopped
+        for path in best_shots.write(best_to) if best else ():
+            click.echo(path, err=output is None)  # rows without -o have stdout to themselves
+    if failed:
+        click.echo(f"{failed} of {written} rows are not ok", err=True)
+    if strict and failed:
+        sys.exit(1)
+
+
+def _write_rows(
+    scored: "Iterable[tuple[Shot, list[QualityScore]]]",
+    rows: "RowWriter | None",
+    best_shots: "BestShots",
+    progress: Progress,
+) -> tuple[int, int]:
+    """Write or print every result; return how many there were, and how many are not ok."""
+    written = failed = 0
+    for done, (shot, results) in enumerate(scored, 1):
+        for result in results:
+            if rows:
+                rows.write(result)
+            else:
+                _print_score(result, progress)
+            written += 1
+            failed += result.status != "ok"
+        best_shots.offer(shot, results)
+        progress.update(done, failed)
+    return written, failed
+
+
+def _check_best_options(every: str | None, best: int | None, best_to: Path | None) -> None:
+    if best and not every:
+        raise ConfigError(f"--best {best} is about frames of videos; add --every TIME")
+    if best_to and not best:
+        raise ConfigError(f"--best-to {best_to} says where the best frames go; add --best N")
+
+
+def _read_face_options(
+    detect: bool, detector: Path | None, max_faces: int | None, min_face: int
+) -> "FaceSearch | None":
+    from mspt.inference.scorer import FaceSearch
+
+    if not detect:
+        for name, given in (
+            ("--detector", detector),
+            ("--max-faces", max_faces),
+            ("--min-face", min_face),
+        ):
+            if given:
+                raise ConfigError(f"{name} {given} is about faces; add --detect")
+        return None
+    return FaceSearch(max_faces=max_faces, min_face_px=min_face)
+
+
+def _print_score(result: "QualityScore", progress: Progress) -> None:
+    from mspt.scores.write import printable_path
+
+    path = printable_path(result.path)
+    if result.score is None:
+        progress.log(f"{path}: {result.error}")
+    shown = "-     " if result.score is None else f"{result.score:.4f}"
+    face = "" if result.face is None else f"  face={result.face} of {result.n_faces}"
+    reasons = f"  ({', '.join(result.reasons)})" if result.reasons else ""
+    click.echo(f"{shown}  {path}{face}{reasons}")
+
+
+@click.group()
+def detector() -> None:
+    """The model that finds faces for `mspt score --detect`."""
+
+
+@detector.command()
+@click.option("--url", help="A mirror; the file must be the same.")
+def fetch(url: str | None) -> None:
+    """Download it once into the user's cache, checking its SHA-256."""
+    from mspt.inference.faces import URL, fetch_detector
+
+    click.echo(fetch_detector(url or URL))

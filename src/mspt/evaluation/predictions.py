@@ -1,0 +1,99 @@
+"""Scored sets: what a run said of each validation image, kept so that runs can be compared.
+
+A CSV with the header `path,mos,source,identity,score`, paths relative to the file.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mspt.errors import DataError
+from mspt.evaluation.manifest import Entry, relative_name
+from mspt.evaluation.metrics import Vector
+from mspt.files import whole_file
+
+COLUMNS = ("path", "mos", "source", "identity", "score")
+_STAGE_FILE = re.compile(r"stage(\d+)\.csv")
+
+
+def predictions_path(run_dir: Path, stage: int) -> Path:
+    """Return where a run keeps its val scores after a stage."""
+    return run_dir / "scores" / f"stage{stage}.csv"
+
+
+def last_predictions_path(run_dir: Path) -> Path | None:
+    """Return the val scores after the last stage that a run has finished, if any."""
+    found = {
+        int(match[1]): path
+        for path in (run_dir / "scores").glob("stage*.csv")
+        if (match := _STAGE_FILE.fullmatch(path.name))
+    }
+    return found[max(found)] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Images with truth and prediction."""
+
+    entries: Sequence[Entry]
+    score: Vector  # (N,)
+
+    @property
+    def mos(self) -> Vector:
+        """Return the truth, (N,)."""
+        return np.array([entry.mos for entry in self.entries])
+
+    def select(self, sources: frozenset[str]) -> "Predictions":
+        """Return the images of some sources."""
+        chosen = [i for i, entry in enumerate(self.entries) if entry.source in sources]
+        return Predictions([self.entries[i] for i in chosen], self.score[chosen])
+
+
+def write_predictions(path: Path, scored: Predictions) -> None:
+    """Write a scored set, replacing the file at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        whole_file(path) as draft,
+        draft.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for entry, score in zip(scored.entries, scored.score, strict=True):
+            row = (
+                relative_name(entry.path, path.parent),
+                entry.mos,
+                entry.source,
+                entry.identity,
+                f"{score:.9g}",
+            )  # float32, whole
+            writer.writerow(row)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="", errors="surrogateescape") as file:
+            rows = list(csv.DictReader(file))
+        entries = [
+            Entry(
+                path=path.parent / row["path"],
+                mos=float(row["mos"]),
+                source=row["source"],
+                identity=row["identity"],
+            )
+            for row in rows
+        ]
+        score = np.array([float(row["score"]) for row in rows])
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: not a set of scores with the header {','.join(COLUMNS)} ({error!r})"
+        ) from error
+    return Predictions(entries, score)

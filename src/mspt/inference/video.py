@@ -1,0 +1,292 @@
+"""Frames of videos as photos: sampled at regular times, scored in order, the best ones kept.
+
+In:   a video file, and how many seconds lie between two frames.
+Out:  Shot: a named frame, or why there is none. The name is the file's with a media fragment,
+      `clip.mp4#t=1.500` (W3C Media Fragments URI 1.0), seconds from the first frame.
+
+Decoding is PyAV's, extra [video].
+"""
+
+import heapq
+import math
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mspt.arrays import RGB
+from mspt.errors import ConfigError, DecodeError, ImageError, MissingExtraError
+from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.results import QualityScore
+
+FRAME_MARK = "#t="  # between a video's name and a frame's time
+SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One thing to score, under the name that its rows bear."""
+
+    name: str
+    image: str | RGB  # a photo's path, or a frame
+    error: ImageError | None = None  # why there is no frame
+
+
+def parse_interval(text: str) -> float:
+    """Read `0.5s`, `500ms` or `0.5` as seconds.
+
+    Raises:
+        ConfigError: if it is of another form or not positive.
+    """
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)(ms|s)?", text.strip())
+    seconds = float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
+    if seconds <= 0:
+        raise ConfigError(f"--every {text!r} is no time above 0 such as 0.5s or 500ms")
+    return seconds
+
+
+def is_video(path: str) -> bool:
+    """Tell by its suffix whether a path is taken for a video."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def open_shots(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
+    """Yield photos as they are, and videos frame by frame.
+
+    Raises:
+        MissingExtraError: at once, if there is a video to open and PyAV is not installed.
+    """
+    if every_s is not None and any(map(is_video, paths)):
+        _import_av()
+    return _open_one_by_one(paths, every_s)
+
+
+def _open_one_by_one(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
+    for path in paths:
+        if not is_video(path):
+            yield Shot(path, path)
+            continue
+        if every_s is None:
+            error = DecodeError("a video; add --every TIME to score its frames")
+            yield Shot(path, path, error)
+            continue
+        try:
+            for time_s, rgb in _read_frames(path, every_s):
+                yield Shot(f"{path}{FRAME_MARK}{time_s:.3f}", rgb)
+        except DecodeError as error:
+            yield Shot(path, path, error)
+
+
+def count_shots(paths: Iterable[str], every_s: float | None) -> int:
+    """Return how many shots there will be, about: a video's length is what its header says."""
+    return sum(
+        1 if every_s is None or not is_video(path) else _count_frames(path, every_s)
+        for path in paths
+    )
+
+
+def score_shots(
+    scorer: Scorer,
+    shots: Iterable[Shot],
+    *,
+    workers: int | None = None,
+    faces: FaceSearch | None = None,
+) -> Iterator[tuple[Shot, list[QualityScore]]]:
+    """Score shots in order, in parallel; yield each with its results.
+
+    Raises:
+        As `Scorer.score_photos`, at once.
+    """
+    waiting: deque[Shot] = deque()
+
+    def images() -> Iterator[str | RGB]:
+        for shot in shots:
+            waiting.append(shot)
+            if shot.error is None:
+                yield shot.image
+
+    scored = scorer.score_photos(images(), workers=workers, faces=faces)
+    return _join(waiting, scored, scorer.label)
+
+
+def _join(
+    waiting: deque[Shot], scored: Iterator[list[QualityScore]], label: str
+) -> Iterator[tuple[Shot, list[QualityScore]]]:
+    """Bring shots and results together again, failures in their places."""
+
+    def pass_failures() -> Iterator[tuple[Shot, list[QualityScore]]]:
+        while waiting and (error := waiting[0].error):
+            shot = waiting.popleft()
+            yield shot, [QualityScore.failed(shot.name, error, label)]
+
+    for results in scored:
+        yield from pass_failures()
+        shot = waiting.popleft()
+        yield shot, [replace(result, path=shot.name) for result in results]
+    yield from pass_failures()
+
+
+class BestShots:
+    """Keeps the frames with the highest scores; of a frame with faces, its largest face counts."""
+
+    def __init__(self, count: int) -> None:
+        """Keep `count` of them."""
+        self._count = count
+        self._kept: list[tuple[float, int, str, RGB]] = []  # a heap, the worst first
+        self._seen = 0
+
+    def offer(self, shot: Shot, results: list[QualityScore]) -> None:
+        """Keep a frame if it is among the best so far; photos are files already."""
+        score = results[0].score
+        if not self._count or score is None or isinstance(shot.image, str):
+            return
+        self._seen += 1
+        entry = (score, -self._seen, shot.name, shot.image)  # of equals the earlier one
+        if len(self._kept) < self._count:
+            heapq.heappush(self._kept, entry)
+        else:
+            heapq.heappushpop(self._kept, entry)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write them as PNG, the best first; return their paths.
+
+        The folder is one that `check_best_folder` has found fit.
+        """
+        from PIL import Image
+
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for rank, (_, _, name, rgb) in enumerate(sorted(self._kept, reverse=True), 1):
+            video, _, time_s = name.rpartition(FRAME_MARK)
+            written.append(folder / f"{rank:02d}-{Path(video).stem}-{time_s}s.png")
+            Image.fromarray(rgb).save(written[-1])
+        return written
+
+
+def check_best_folder(folder: Path) -> None:
+    """Make the folder for the best frames; refuse one that holds another run's.
+
+    Raises:
+        ConfigError: if it is not empty.
+        OSError: if it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ConfigError(
+            f"{folder}: is not empty, and its pictures would be taken for this run's; empty it, "
+            "or name another folder by --best-to"
+        )
+
+
+def _read_frames(path: str, every_s: float) -> Iterator[tuple[float, RGB]]:
+    """Yield the first frame at or after each multiple of `every_s`, upright.
+
+    Raises:
+        DecodeError: if the file is no video, ends before its header says, or lacks frames in
+            between; the frames that there are have come before.
+    """
+    clock = _Clock(every_s)
+    with _open_video(path) as container:
+        if not container.streams.video:
+            raise DecodeError("holds no video")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
+            if frame.time is None:
+                continue
+            shown_s = float(frame.duration * frame.time_base) if frame.duration else 0.0
+            if clock.is_due(frame.time, shown_s):
+                yield clock.time_s, _to_rgb(frame)
+        clock.check_whole(_duration_of(container))
+
+
+class _Clock:
+    """Says which frames are due, and whether there were enough of them."""
+
+    _SLACK_S = 1.0  # by which headers and frames may honestly disagree
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._first: float | None = None
+        self._wanted = 0.0
+        self._end_s = 0.0  # until when the latest frame is to be shown
+        self._gap = (0.0, 0.0)  # the longest time without a frame: since when, how long
+        self.time_s = 0.0  # of the latest frame, from the first one
+
+    def is_due(self, time: float, shown_s: float) -> bool:
+        """Take the next frame's time and how long it is to be shown; 0 if that is unknown.
+
+        Tells whether it is the first at or after a wanted time.
+        """
+        if self._first is None:
+            self._first = time
+        self.time_s = time - self._first
+        gap = (self._end_s, self.time_s - self._end_s)
+        self._gap = max(self._gap, gap, key=lambda gap: gap[1])
+        self._end_s = self.time_s + shown_s
+        if self.time_s + 1e-6 < self._wanted:
+            return False
+        self._wanted = (math.floor(self.time_s / self._every_s + 1e-6) + 1) * self._every_s
+        return True
+
+    def check_whole(self, duration_s: float) -> None:
+        """Raise DecodeError if frames are missing; FFmpeg itself passes over damage in silence."""
+        if self._first is None:
+            raise DecodeError("holds no frame")
+        if duration_s - max(self.time_s, self._end_s) > self._SLACK_S:
+            raise DecodeError(
+                f"its frames end at {self.time_s:.1f} s of {duration_s:.1f} s: cut short or damaged"
+            )
+        since, gap_s = self._gap
+        if gap_s > max(self._SLACK_S, self._every_s):
+            raise DecodeError(f"no frame for {gap_s:.1f} s after {since:.1f} s: damaged")
+
+
+@contextmanager
+def _open_video(path: str) -> Iterator[Any]:
+    """Open a file as a video; FFmpeg's and the disk's errors become DecodeErrors."""
+    av = _import_av()
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe may never end
+            raise DecodeError("not a regular file")
+        # An open file, since FFmpeg takes a name with a colon for an address.
+        with open(path, "rb") as file, av.open(file) as container:
+            yield container
+    except (av.error.FFmpegError, OSError) as error:
+        raise DecodeError(f"cannot be read as a video: {error.strerror or error}") from error
+
+
+def _import_av() -> Any:  # noqa: ANN401 - the module
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("video", error) from error
+    return av
+
+
+def _duration_of(container: Any) -> float:  # noqa: ANN401 - av's container
+    """Return the seconds of pictures that the header tells, else of anything; 0 if it does not."""
+    stream = container.streams.video[0] if container.streams.video else None
+    if stream and stream.duration:
+        return float(stream.duration * stream.time_base)
+    return float(container.duration or 0) / 1_000_000
+
+
+def _to_rgb(frame: Any) -> RGB:  # noqa: ANN401 - av's VideoFrame
+    rgb = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90)  # counterclockwise, to upright
+    return np.ascontiguousarray(np.rot90(rgb, turns))
+
+
+def _count_frames(path: str, every_s: float) -> int:
+    try:
+        with _open_video(path) as container:
+            return math.ceil(_duration_of(container) / every_s) or 1
+    except DecodeError:
+        return 1  # the row that will say so

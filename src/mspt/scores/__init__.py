@@ -1,0 +1,1 @@
+"""Layer 4: scores files: write, read, choose, copy, summarise, report."""

@@ -1,0 +1,148 @@
+"""Copy chosen photos into one folder: whole files, nothing overwritten, resumable.
+
+In:   photos in a fixed order.
+Out:  their copies under their own names; where a name is taken, `name-2.jpg`, `name-3.jpg` ...
+
+A copy that is already there, byte for byte, is left as it is. So the same command, run again after
+a stop, gives the same names and copies only what is missing.
+"""
+
+import filecmp
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from mspt.errors import DataError, WriteError
+from mspt.files import whole_file
+from mspt.inference.video import FRAME_MARK
+from mspt.scores.read import file_of
+from mspt.scores.write import printable_path
+
+_NO_FILE = "a frame of a video, no file; `mspt score VIDEO --every TIME --best N` writes frames"
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """What became of the photos."""
+
+    copied: int = 0
+    present: int = 0  # were there before
+    renamed: int = 0  # of both: got a number, because another photo has the name
+    failed: list[tuple[str, str]] = field(default_factory=list)  # path and why
+
+
+def copy_photos(
+    photos: Sequence[str], folder: Path, *, on_progress: Callable[[int, int], None]
+) -> CopyReport:
+    """Copy photos into a folder, which is made if need be.
+
+    Args:
+        photos: paths as a scores file has them, each once.
+        folder: where to.
+        on_progress: is told how many are done, and how many of them failed.
+
+    Raises:
+        WriteError: if not one of the photos exists, or a copy cannot be written.
+    """
+    if photos and not any(os.path.isfile(file_of(photo)) for photo in photos):
+        if all(FRAME_MARK in photo for photo in photos):
+            raise DataError(f"{printable_path(photos[0])}: {_NO_FILE}")
+        raise DataError(
+            f"none of the {len(photos)} chosen photos exists, such as {printable_path(photos[0])}; "
+            "paths are as they were typed for `mspt score`: run this in the folder where it ran"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    report, names = CopyReport(), Names(folder)
+    for done, photo in enumerate(photos, 1):
+        try:
+            source = _open_photo(Path(file_of(photo)))
+        except OSError as error:
+            report.failed.append((photo, error.strerror or str(error)))
+        else:
+            with source:
+                _copy(source, names.claim(Path(source.name)), report)
+        on_progress(done, len(report.failed))
+    return report
+
+
+def _open_photo(path: Path) -> IO[bytes]:
+    if FRAME_MARK in path.name and not path.exists():
+        raise OSError(_NO_FILE)
+    if path.exists() and not path.is_file():  # opening a pipe may never end
+        raise OSError("not a regular file")
+    return path.open("rb")
+
+
+class Names:
+    """Gives every photo of one run a name of its own in the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin a run; what earlier runs left in the folder is looked at name by name."""
+        self._folder = folder
+        self._claimed: set[str] = set()
+        self._next: dict[str, int] = {}  # name -> its next number: many photos may share a name
+
+    def claim(self, source: Path) -> Path:
+        """Return where the copy belongs: a free name, or one that holds the very same bytes."""
+        number = self._next.get(source.name, 1)
+        while True:
+            name = source.name if number == 1 else f"{source.stem}-{number}{source.suffix}"
+            number += 1
+            target = self._folder / name
+            if name not in self._claimed and _is_free_for(source, target):
+                self._claimed.add(name)
+                self._next[source.name] = number
+                return target
+
+
+def _is_free_for(source: Path, target: Path) -> bool:
+    if not os.path.lexists(target):
+        return True
+    # Not by size and time alone: files unpacked together often share both.
+    return target.is_file() and filecmp.cmp(source, target, shallow=False)
+
+
+def _copy(source: IO[bytes], target: Path, report: CopyReport) -> None:
+    report.renamed += target.name != Path(source.name).name
+    if target.exists():
+        report.present += 1
+        return
+    try:
+        with whole_file(target) as draft:
+            with draft.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 2**20)
+            with suppress(OSError):  # times and rights are a courtesy; not every disk has them
+                shutil.copystat(source.name, draft)
+    except WriteError as error:
+        raise WriteError(
+            f"{error}; {report.copied} photos were copied. Run the same command again once that "
+            "is mended: it goes on with the rest"
+        ) from error
+    report.copied += 1
+
+
+def describe_copies(report: CopyReport, folder: Path, shown: int = 10) -> Iterator[str]:
+    """Yield lines on what became of the photos; of those that failed, the first few."""
+    parts = [f"{report.copied} photos copied to {folder}"]
+    if report.present:
+        parts.append(f"{report.present} were there already")
+    if report.renamed:
+        parts.append(f"{report.renamed} numbered, as another photo has their name")
+    yield ", ".join(parts)
+    yield from _failure_lines(report.failed, shown)
+
+
+def _failure_lines(failed: Sequence[tuple[str, str]], shown: int) -> Iterable[str]:
+    if failed:
+        yield f"{len(failed)} photos could not be copied:"
+    for photo, reason in failed[:shown]:
+        yield f"  {printable_path(photo)}: {reason}"
+    if len(failed) > shown:
+        yield f"  and {len(failed) - shown} more"

@@ -1,0 +1,264 @@
+"""Scores files read back: what `mspt score -o` writes, and files of its form with more columns.
+
+In:   a .csv, .jsonl or .parquet file with at least the columns NEEDED.
+Out:  ScoreRows in the file's order, one at a time: a million rows need no memory to speak of.
+Not here: which rows to choose (selection.py), what they say together (summary.py).
+"""
+
+import csv
+import importlib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from mspt.errors import ConfigError, DataError, MissingExtraError
+from mspt.files import whole_file
+from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
+from mspt.scores.write import csv_writer
+
+NEEDED = ("path", "score", "status")
+WRITTEN_SUFFIXES = (".csv", ".jsonl")
+
+_NUMBER_COLUMNS = {c for c in (*COLUMNS, *FACTOR_COLUMNS) if type_of_column(c) != "str"}
+_ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
+
+Cells = dict[str, Any]  # text in a .csv, JSON's or Arrow's values in the others
+Record = tuple[int, Cells]  # line and cells
+
+
+class ScoreRow(NamedTuple):
+    """One row of a scores file."""
+
+    line: int  # where it stands; in a .parquet file the row's number, from 1
+    path: str  # as written: relative to where `mspt score` ran, unless absolute
+    score: float | None  # 0..1; None unless status is ok
+    status: str
+    cells: Cells  # all columns, as the file holds them
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreFile:
+    """A scores file that has been looked into."""
+
+    path: Path
+    columns: tuple[str, ...]  # of its first row
+
+    def rows(self) -> Iterator[ScoreRow]:
+        """Read the rows, from the first one on.
+
+        Raises:
+            DataError: naming file, line and value, at the first row that makes no sense.
+        """
+        for line, cells in _reader_of(self.path)(self.path):
+            try:
+                row = _check_row(line, cells)
+            except ValueError as error:
+                raise DataError(f"{self.path}, line {line}: {error}") from error
+            yield row
+
+
+def open_scores(path: Path) -> ScoreFile:
+    """Look into a scores file.
+
+    Raises:
+        DataError: if it is missing, empty, of no known form, or lacks a column.
+        MissingExtraError: if reading .parquet needs a package that is not installed.
+    """
+    for _, cells in _reader_of(path)(path):
+        missing = [name for name in NEEDED if name not in cells]
+        if missing:
+            raise DataError(
+                f"{path}: has no column {', '.join(missing)}; expected a file that "
+                f"`mspt score -o` wrote, with the columns {','.join(COLUMNS)}"
+            )
+        return ScoreFile(path, tuple(cells))
+    raise DataError(f"{path}: holds no rows; `mspt score PHOTOS -o {path.name}` writes some")
+
+
+def file_of(path: str) -> str:
+    r"""Return the name on disk of the photo that a row's path means.
+
+    Bytes that are not UTF-8 stand escaped in a scores file, like `\xff`. A file whose name has
+    those very characters comes first.
+    """
+    if os.path.lexists(path):
+        return path
+    raw = _ESCAPED_BYTE.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(path))
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:
+    """Write rows to a .csv or .jsonl file, replacing it at once when all are written.
+
+    Raises:
+        ConfigError: if the suffix names no known form, or the file cannot be written.
+    """
+    check_written_suffix(path)
+    as_csv = path.suffix.lower() == ".csv"
+    # What UTF-8 cannot hold comes only from JSON written by others; it must not end a run.
+    with (
+        whole_file(path) as draft,
+        draft.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file,
+    ):
+        write = _csv_writer(file, columns) if as_csv else _json_writer(file)
+        for row in rows:
+            write(row.cells)
+
+
+def check_written_suffix(path: Path) -> None:
+    """Raise ConfigError unless rows can be written to a file of this name."""
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise ConfigError(
+            f"{path}: rows are written as {' or '.join(WRITTEN_SUFFIXES)}, not {path.suffix!r}"
+        )
+
+
+def _csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Cells], object]:
+    write_row = csv_writer(file, columns)
+
+    def write(cells: Cells) -> None:
+        try:
+            write_row(cells)
+        except ValueError as error:
+            raise DataError(
+                f"a row of {cells['path']!r} has columns that the first row has not ({error}); "
+                "write to a .jsonl file instead"
+            ) from error
+
+    return write
+
+
+def _json_writer(file: IO[str]) -> Callable[[Cells], object]:
+    def write(cells: Cells) -> None:
+        typed = {name: _typed(name, cell) for name, cell in cells.items()}
+        file.write(json.dumps(typed, ensure_ascii=False, default=str) + "\n")
+
+    return write
+
+
+def _typed(name: str, cell: object) -> object:
+    """Return a cell as JSON wants it: a .csv file's numbers are text."""
+    if cell == "" and (name in _NUMBER_COLUMNS or name == "band"):
+        return None
+    if name not in _NUMBER_COLUMNS or not isinstance(cell, str):
+        return cell
+    for number in (int, float):
+        try:
+            value = number(cell)
+        except ValueError:
+            continue
+        return value if math.isfinite(value) else cell
+    return cell
+
+
+def _check_row(line: int, cells: Cells) -> ScoreRow:
+    """Return a row, or raise ValueError with what is wrong; where it stands, the caller knows."""
+    try:
+        path, score, status = cells["path"], _read_score(cells["score"]), cells["status"]
+        os.fsencode(path)
+    except KeyError as error:
+        raise ValueError(f"has no column {error.args[0]}, unlike the first row") from error
+    except (TypeError, UnicodeEncodeError) as error:
+        raise ValueError(f"path {path!r} is no file name") from error
+    if not path or "\0" in path:
+        raise ValueError(f"path {path!r} is no file name")
+    if status == "ok" and score is None:
+        raise ValueError("status is ok, but the score is empty; score the photo again")
+    return ScoreRow(line, path, score if status == "ok" else None, str(status), cells)
+
+
+def _read_score(cell: object) -> float | None:
+    """Return a score, or None for an empty cell."""
+    if cell is None or cell == "":
+        return None
+    try:
+        score = float(cell) if isinstance(cell, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        score = math.nan
+    if 0 <= score <= 1 and not isinstance(cell, bool):
+        return score
+    if math.isnan(score) or isinstance(cell, bool):
+        raise ValueError(f"score {cell!r} is no number; correct it or score again")
+    raise ValueError(
+        f"score {cell!r} lies outside 0..1, the scale of `mspt score`; correct it or score again"
+    )
+
+
+def _reader_of(path: Path) -> Callable[[Path], Iterator[Record]]:
+    readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
+    try:
+        return readers[path.suffix.lower()]
+    except KeyError as error:
+        raise DataError(
+            f"{path}: scores are read from {', '.join(readers)}, not {path.suffix!r}"
+        ) from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: there is no such file; `mspt score PHOTOS -o {path.name}` writes one"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as CSV: {error}") from error
+
+
+def _read_csv(path: Path) -> Iterator[Record]:
+    # utf-8-sig: spreadsheets put a mark at the start
+    with _reading(path), path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        names = next(reader, [])
+        for fields in reader:
+            if not fields:
+                continue  # an empty line
+            if len(fields) != len(names):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(fields)} fields, but the header names "
+                    f"{len(names)}; if the file was cut short, delete its last line or score again"
+                )
+            yield reader.line_num, dict(zip(names, fields, strict=True))
+
+
+def _read_json_lines(path: Path) -> Iterator[Record]:
+    with _reading(path), path.open(encoding="utf-8-sig") as file:
+        for line, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                cells = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                cut = "" if text.endswith("\n") else "the last line is cut short: delete it; "
+                raise DataError(
+                    f"{path}, line {line}: no JSON object ({error}); {cut}or score again"
+                ) from error
+            if not isinstance(cells, dict):
+                raise DataError(f"{path}, line {line}: {text.strip()[:40]!r} is no JSON object")
+            yield line, cells
+
+
+def _read_parquet(path: Path) -> Iterator[Record]:
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+        arrow_errors = importlib.import_module("pyarrow").ArrowException
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("parquet", error) from error
+    with _reading(path):
+        try:
+            with parquet.ParquetFile(path) as file:
+                rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+                yield from enumerate(rows, 1)
+        except arrow_errors as error:
+            raise DataError(f"{path}: cannot be read as Parquet: {error}") from error

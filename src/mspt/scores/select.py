@@ -1,0 +1,210 @@
+"""Which rows of a scores file to keep, and what a threshold would keep.    filter, threshold
+
+In:   ScoreRows, or the scores of all rows that have one.
+Out:  the chosen rows; operating points.
+Not here: reading and writing rows (scorefile.py), copying photos (copying.py).
+
+A criterion becomes a Cut first, which needs the scores alone; then the rows pass by it one at a
+time, so that a large file is never held in memory.
+"""
+
+import math
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mspt.errors import ConfigError
+from mspt.evaluation.metrics import Vector
+from mspt.scores.read import ScoreRow
+
+KEEP_RATES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5, 0.25, 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a scores file holds, in numbers."""
+
+    scores: Vector  # of the rows whose status is ok, in order
+    failed: Counter[str]  # status -> rows; without ok
+
+    @property
+    def rows(self) -> int:
+        """Return the number of all rows."""
+        return len(self.scores) + self.failed.total()
+
+
+def survey(rows: Iterable[ScoreRow]) -> Survey:
+    """Read through all rows once."""
+    scores = array("d")
+    failed: Counter[str] = Counter()
+    for row in rows:
+        if row.score is None:
+            failed[row.status] += 1
+        else:
+            scores.append(row.score)
+    return Survey(np.array(scores), failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Choose the rows above `score`, and the first `ties` of those that have it exactly."""
+
+    score: float
+    ties: int = sys.maxsize
+    barred: frozenset[str] = frozenset()  # photos of which no row is chosen
+
+
+def cut_at(min_score: float, barred: frozenset[str] = frozenset()) -> Cut:
+    """Return the cut that chooses all rows with at least this score.
+
+    Raises:
+        ConfigError: if no score can be of that size.
+    """
+    if not 0 <= min_score <= 1:
+        raise ConfigError(f"--min-score {min_score:g} lies outside 0..1, the scale of scores")
+    return Cut(min_score, barred=barred)
+
+
+def cut_best(scores: Vector, count: int) -> Cut:
+    """Return the cut that chooses the best `count` rows, or all if there are fewer.
+
+    Of equal scores the earlier row is chosen.
+    """
+    count = min(count, len(scores))
+    if count == 0:
+        return Cut(math.inf)
+    lowest = float(np.partition(scores, -count)[-count])
+    return Cut(lowest, ties=count - int((scores > lowest).sum()))
+
+
+def share_count(total: int, keep: float) -> int:
+    """Return how many of `total` rows a share is: rounded, halves up, at least one.
+
+    Raises:
+        ConfigError: if it is no share.
+    """
+    if not 0 < keep <= 1:
+        raise ConfigError(f"--keep {keep:g} is no share above 0 and up to 1; 0.8 keeps 80 %")
+    return min(total, max(1, math.floor(total * keep + 0.5)))
+
+
+def photos_below(rows: Iterable[ScoreRow], min_score: float) -> frozenset[str]:
+    """Return the photos of which some face has a lower score, or none."""
+    return frozenset(row.path for row in rows if row.score is None or row.score < min_score)
+
+
+def choose(rows: Iterable[ScoreRow], cut: Cut) -> Iterator[ScoreRow]:
+    """Yield the rows that a cut chooses, in their order."""
+    ties = cut.ties
+    for row in rows:
+        if row.score is None or row.score < cut.score or row.path in cut.barred:
+            continue
+        if row.score == cut.score:
+            if ties == 0:
+                continue
+            ties -= 1
+        yield row
+
+
+def photos_of(chosen: Iterable[tuple[str, float]], *, best_first: bool) -> list[str]:
+    """Return each photo of the chosen rows once.
+
+    Args:
+        chosen: path and score of each row, in the file's order.
+        best_first: sort by score, the file's order among equals; else keep the file's order.
+    """
+    pairs = sorted(chosen, key=lambda pair: -pair[1]) if best_first else chosen
+    return list(dict.fromkeys(path for path, _ in pairs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """A threshold and what it does to the scored rows."""
+
+    keep: float  # the share that was asked for
+    threshold: float  # `mspt filter --min-score` with it keeps exactly `kept` rows
+    kept: int  # of equal scores all are kept or none, so that the share may differ from `keep`
+    share: float
+    mean_kept: float  # the quality to expect of what is kept
+    mean_dropped: float | None  # None when nothing is dropped
+
+
+def operating_points(scores: Vector, rates: Iterable[float]) -> list[OperatingPoint]:
+    """Return the threshold for each share, as near to it as equal scores allow.
+
+    Raises:
+        ConfigError: if a rate is no share.
+    """
+    ordered = np.sort(scores)
+    return [_operating_point(ordered, keep) for keep in rates]
+
+
+def _operating_point(ordered: Vector, keep: float) -> OperatingPoint:
+    """Find one point; `ordered` ascends and is not empty."""
+    total = len(ordered)
+    wanted = share_count(total, keep)
+    edge = ordered[total - wanted]
+    with_ties = total - int(np.searchsorted(ordered, edge, "left"))
+    without = total - int(np.searchsorted(ordered, edge, "right"))
+    nearer_without = without > 0 and wanted - without < with_ties - wanted
+    kept = without if nearer_without else with_ties
+    dropped = ordered[: total - kept]
+    return OperatingPoint(
+        keep=keep,
+        threshold=float(ordered[total - kept]),
+        kept=kept,
+        share=kept / total,
+        mean_kept=float(ordered[total - kept :].mean()),
+        mean_dropped=float(dropped.mean()) if len(dropped) else None,
+    )
+
+
+def describe_left_out(found: Survey, cut: Cut, chosen: int, *, criterion: str) -> str:
+    """Return one line: how many rows were chosen and left out, and why.
+
+    Args:
+        found: the survey of all rows.
+        cut: what chose.
+        chosen: how many rows it chose.
+        criterion: why a scored row was left out, such as `below 0.5`.
+    """
+    below = int((found.scores < cut.score).sum()) if cut.barred else len(found.scores) - chosen
+    barred = len(found.scores) - chosen - below
+    reasons = []
+    if below:
+        reasons.append(f"{below} {criterion}")
+    if barred:
+        reasons.append(f"{barred} beside a face that does not pass")
+    if found.failed:
+        statuses = ", ".join(f"{status} {count}" for status, count in found.failed.most_common())
+        reasons.append(f"{found.failed.total()} not scored ({statuses})")
+    left_out = f"; left out: {', '.join(reasons)}" if reasons else ""
+    return f"{chosen} of {found.rows} rows chosen{left_out}"
+
+
+def points_to_text(points: Iterable[OperatingPoint]) -> str:
+    """Return operating points as a table. Thresholds are written whole: rounded, they would lie."""
+    header = ("keep", "threshold", "kept", "share", "mean kept", "mean dropped")
+    table = [
+        header,
+        *(
+            (
+                f"{100 * point.keep:g} %",
+                repr(point.threshold),
+                str(point.kept),
+                f"{point.share:.1%}",
+                f"{point.mean_kept:.4f}",
+                "-" if point.mean_dropped is None else f"{point.mean_dropped:.4f}",
+            )
+            for point in points
+        ),
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in table
+    )

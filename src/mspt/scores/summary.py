@@ -1,0 +1,150 @@
+"""What the rows of a scores file say together: the numbers behind the report's page.
+
+In:   a ScoreFile, read twice: once to count, once to pick the rows that are shown.
+Out:  a Summary.
+Not here: how it looks (report_page.py).
+"""
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mspt.errors import DataError
+from mspt.evaluation.metrics import MIN_IMAGES, Vector, srcc
+from mspt.results import FACTOR_COLUMNS, REASON_SEPARATOR, type_of_column
+from mspt.scores.read import ScoreFile, ScoreRow
+
+MEASURES = tuple(c for c in FACTOR_COLUMNS if type_of_column(c) != "str")
+PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+_EXAMPLES = 3  # rows shown of each way to fail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One further number that the rows carry."""
+
+    name: str
+    rows: int  # scored rows that have it
+    quantiles: tuple[float, float, float]  # 10 %, 50 %, 90 %
+    srcc: float  # with the score; NaN where undefined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A scores file in short."""
+
+    file: str  # its name, without folders
+    rows: int
+    photos: int
+    scores: Vector  # of the rows whose status is ok, in order; may be empty
+    models: list[str]  # most frequent first
+    failed: Counter[str]  # status -> rows
+    examples: dict[str, list[ScoreRow]]  # status -> the first few
+    measures: list[Measure]
+    reasons: Counter[str]
+    best: list[ScoreRow]  # best first
+    worst: list[ScoreRow]  # worst first; shares no row with `best`
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is gathered while the rows pass."""
+
+    rows: int = 0
+    # Hashes, not names: a million names would fill the memory, and one clash moves no count seen.
+    photos: set[int] = field(default_factory=set)
+    scores: "array[float]" = field(default_factory=lambda: array("d"))
+    models: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[ScoreRow]] = field(default_factory=lambda: defaultdict(list))
+    measures: "dict[str, array[float]]" = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: ScoreRow, where: str) -> None:
+        self.rows += 1
+        self.photos.add(hash(row.path))
+        if model := row.cells.get("model"):
+            self.models[str(model)] += 1
+        if reasons := row.cells.get("reasons"):
+            for reason in filter(None, str(reasons).split(REASON_SEPARATOR)):
+                self.reasons[reason.partition(":")[0]] += 1  # without its own number of px
+        if row.score is None:
+            self.failed[row.status] += 1
+            if len(self.examples[row.status]) < _EXAMPLES:
+                self.examples[row.status].append(row)
+            return
+        self.scores.append(row.score)
+        for name, values in self.measures.items():
+            values.append(_read_measure(row.cells.get(name), f"{where}, line {row.line}: {name}"))
+
+
+def summarise(file: ScoreFile, shown: int) -> Summary:
+    """Read a scores file.
+
+    Args:
+        file: looked into.
+        shown: how many of the best and of the worst rows to pick; fewer if there are not as many.
+
+    Raises:
+        DataError: at the first cell that makes no sense.
+    """
+    names = [name for name in MEASURES if name in file.columns]
+    tally = _Tally(measures={name: array("d") for name in names})
+    for row in file.rows():
+        tally.add(row, str(file.path))
+    scores = np.array(tally.scores)
+    best, worst = _pick_extremes(file.rows(), scores, shown)
+    return Summary(
+        file=file.path.name,
+        rows=tally.rows,
+        photos=len(tally.photos),
+        scores=scores,
+        models=[model for model, _ in tally.models.most_common()],
+        failed=tally.failed,
+        examples=dict(tally.examples),
+        measures=[
+            _measure(name, np.array(values), scores) for name, values in tally.measures.items()
+        ],
+        reasons=tally.reasons,
+        best=best,
+        worst=worst,
+    )
+
+
+def _read_measure(cell: object, where: str) -> float:
+    if cell is None or cell == "":
+        return float("nan")
+    try:
+        return float(str(cell))
+    except ValueError as error:
+        raise DataError(f"{where} {cell!r} is no number; correct it or empty it") from error
+
+
+def _measure(name: str, values: Vector, scores: Vector) -> Measure:
+    known = np.isfinite(values)
+    values, scores = values[known], scores[known]
+    low, median, high = np.quantile(values, [0.1, 0.5, 0.9]) if len(values) else [np.nan] * 3
+    agreement = srcc(values, scores) if len(values) >= MIN_IMAGES else float("nan")
+    return Measure(
+        name=name,
+        rows=len(values),
+        quantiles=(float(low), float(median), float(high)),
+        srcc=agreement,
+    )
+
+
+def _pick_extremes(
+    rows: Iterable[ScoreRow], scores: Vector, shown: int
+) -> tuple[list[ScoreRow], list[ScoreRow]]:
+    """Return the best and the worst rows; where there are few, the best have the middle one."""
+    order = np.argsort(-scores, kind="stable")
+    best = order[: min(shown, -(-len(order) // 2))].tolist()
+    worst = order[::-1][: min(shown, len(order) // 2)].tolist()
+    wanted = {*best, *worst}
+    scored = (row for row in rows if row.score is not None)
+    picked = {index: row for index, row in enumerate(scored) if index in wanted}
+    return [picked[index] for index in best], [picked[index] for index in worst]

@@ -1,0 +1,145 @@
+"""Copies of chosen photos: whole, under names of their own, nothing overwritten, resumable."""
+
+import errno
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+from click.testing import CliRunner
+
+from mspt.cli.choosing import filter_
+from mspt.errors import DataError, WriteError
+from mspt.scores.copy import Names, copy_photos
+
+
+def make_photos(folder: Path, *names: str) -> list[str]:
+    """Write files whose bytes are their names."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return [str(folder / name) for name in names]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(folder.iterdir())}
+
+
+def copy(photos: list[str], folder: Path) -> tuple[int, int, int, int]:
+    done = copy_photos(photos, folder, on_progress=lambda done, failed: None)
+    return done.copied, done.present, done.renamed, len(done.failed)
+
+
+def test_photos_of_one_name_get_numbers_and_a_second_run_the_same(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path, "p/a.png", "q/a.png", "r/a-2.png", "s/a.png", "t/noname")
+    out = tmp_path / "deep/out"
+    assert copy(photos, out) == (5, 0, 3, 0)
+    expected = {
+        "a.png": "p/a.png",
+        "a-2.png": "q/a.png",
+        "a-2-2.png": "r/a-2.png",
+        "a-3.png": "s/a.png",
+        "noname": "t/noname",
+    }
+    assert contents(out) == dict(sorted(expected.items()))
+    (out / "a-3.png").unlink()
+    assert copy(photos, out) == (1, 4, 3, 0)
+    assert contents(out) == dict(sorted(expected.items()))
+
+
+def test_equal_photos_of_one_name_are_all_copied(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path, "p/a.png", "q/a.png", "r/a-2.png")
+    for photo in photos:
+        Path(photo).write_text("the same")
+    for _ in range(2):
+        copy(photos, tmp_path / "out")
+        names = ("a-2-2.png", "a-2.png", "a.png")
+        assert contents(tmp_path / "out") == dict.fromkeys(names, "the same")
+
+
+def test_a_different_file_of_that_name_is_never_overwritten(tmp_path: Path) -> None:
+    (photo,) = make_photos(tmp_path, "p/a.png")
+    (other,) = make_photos(tmp_path, "out/a.png")
+    Path(other).write_text("p/b.png")  # as many bytes, and below the same time: only they differ
+    os.utime(photo, (1, 1))
+    os.utime(other, (1, 1))
+    (tmp_path / "out/a-2.png").mkdir()
+    assert copy([photo], tmp_path / "out") == (1, 0, 1, 0)
+    assert Path(other).read_text() == "p/b.png"
+    assert (tmp_path / "out/a-3.png").read_text() == "p/a.png"
+    assert copy([photo], tmp_path / "out") == (0, 1, 1, 0)
+
+
+def test_copying_into_the_photos_own_folder_changes_nothing(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "p", "a.png", "b.png")
+    assert copy(photos, tmp_path / "p") == (0, 2, 0, 0)
+    assert contents(tmp_path / "p") == {"a.png": "a.png", "b.png": "b.png"}
+
+
+def test_missing_photos_are_named_and_the_rest_is_copied(tmp_path: Path) -> None:
+    names = [*make_photos(tmp_path, "a.png"), *(f"gone{i}.png" for i in range(12)), str(tmp_path)]
+    rows = "".join(f"{name},0.5,ok\n" for name in names)
+    (tmp_path / "s.csv").write_text(f"path,score,status\n{rows}")
+    arguments = [tmp_path / "s.csv", "--min-score", "0", "--copy-to", tmp_path / "out"]
+    done = CliRunner().invoke(filter_, [*map(str, arguments)])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[1] == f"1 photos copied to {tmp_path / 'out'}"
+    assert lines[2] == "13 photos could not be copied:"
+    assert lines[3] == "  gone0.png: No such file or directory"
+    assert lines[-1] == "  and 3 more"
+    assert contents(tmp_path / "out") == {"a.png": "a.png"}
+
+
+def test_photos_that_are_all_missing_are_explained_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(
+        DataError,
+        match=r"none of the 2 chosen photos exists, such as a\.png; .*"
+        r"run this in the folder where it ran",
+    ):
+        copy(["a.png", "b.png"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_leaves_no_half_copy_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos(tmp_path, "a.png", "b.png", "c.png")
+    left_bytes = 8
+
+    def copy_to_a_small_disk(source: IO[bytes], target: IO[bytes], _length: int) -> None:
+        nonlocal left_bytes
+        data = source.read()
+        target.write(data[:left_bytes])
+        left_bytes -= len(data)
+        if left_bytes < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", copy_to_a_small_disk)
+        message = r"b\.png: cannot be written: No space left on device; 1 photos were copied\. Run"
+        with pytest.raises(WriteError, match=message):
+            copy(photos, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"a.png": "a.png"}
+    assert copy(photos, tmp_path / "out") == (2, 1, 0, 0)
+
+
+def test_a_pipe_among_the_photos_is_not_waited_for(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes with names here")
+    os.mkfifo(tmp_path / "pipe.png")
+    photos = [*make_photos(tmp_path, "a.png"), str(tmp_path / "pipe.png")]
+    assert copy(photos, tmp_path / "out") == (1, 0, 0, 1)
+
+
+def test_many_photos_of_one_name_do_not_take_ever_longer(tmp_path: Path) -> None:
+    names, started = Names(tmp_path), time.process_time()
+    for number in range(10_000):
+        name = names.claim(Path(f"{number}/face.png")).name
+    assert name == "face-10000.png"
+    assert time.process_time() - started < 10  # a quarter of a second; half a minute if it grew

@@ -1,0 +1,278 @@
+"""Choosing rows and thresholds: exact counts, and the file's order among equals."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from conftest import FACES, ORIGINAL, ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mspt.cli.choosing import filter_, report, threshold
+from mspt.cli.scoring import score
+from mspt.errors import ConfigError
+from mspt.scores.read import ScoreRow
+from mspt.scores.select import (
+    KEEP_RATES,
+    Cut,
+    choose,
+    cut_at,
+    cut_best,
+    operating_points,
+    photos_below,
+    photos_of,
+    share_count,
+    survey,
+)
+
+# Few different values, so that ties are the rule; and any float, so that rounding would show.
+SCORES = st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.500001, 1.0]) | st.floats(0, 1), max_size=40)
+
+
+def rows_of(scores: Iterable[float | None]) -> list[ScoreRow]:
+    return [
+        ScoreRow(line, f"{line}.png", value, "ok" if value is not None else "unreadable", {})
+        for line, value in enumerate(scores, 2)
+    ]
+
+
+@given(SCORES.filter(bool), st.sampled_from(KEEP_RATES) | st.floats(0.001, 1))
+def test_a_threshold_given_back_keeps_exactly_what_it_promised(
+    scores: list[float], keep: float
+) -> None:
+    (point,) = operating_points(np.array(scores), [keep])
+    printed = float(repr(point.threshold))
+    kept = [row.score for row in choose(rows_of(scores), cut_at(printed))]
+    dropped = sorted(scores)[: len(scores) - point.kept]
+    assert len(kept) == point.kept >= 1
+    assert point.share == point.kept / len(scores)
+    assert point.mean_kept == pytest.approx(np.mean(kept))
+    assert point.mean_dropped == (pytest.approx(np.mean(dropped)) if dropped else None)
+
+
+@given(SCORES.filter(bool), st.floats(0.001, 1))
+def test_no_other_threshold_comes_nearer_to_the_share(scores: list[float], keep: float) -> None:
+    (point,) = operating_points(np.array(scores), [keep])
+    wanted = share_count(len(scores), keep)
+    possible = [sum(other >= edge for other in scores) for edge in scores]
+    assert abs(point.kept - wanted) == min(abs(count - wanted) for count in possible)
+
+
+@given(SCORES, st.integers(1, 50))
+def test_the_best_k_are_the_first_k_of_a_stable_sort(scores: list[float], count: int) -> None:
+    rows = rows_of(scores)
+    best = sorted(rows, key=lambda row: -(row.score or 0))[:count]
+    assert list(choose(rows, cut_best(np.array(scores), count))) == sorted(
+        best, key=lambda row: row.line
+    )
+
+
+@pytest.mark.parametrize(
+    ("total", "keep", "count"),
+    [
+        (10, 0.8, 8),
+        (10, 0.25, 3),
+        (10, 0.05, 1),
+        (3, 0.1, 1),
+        (10, 1.0, 10),
+        (7, 0.5, 4),
+        (0, 1, 0),
+    ],
+)
+def test_a_share_is_rounded_and_never_none_of_some(total: int, keep: float, count: int) -> None:
+    assert share_count(total, keep) == count
+
+
+@pytest.mark.parametrize("keep", [0.0, -0.1, 1.01, 80, float("nan")])
+def test_a_share_outside_0_and_1_is_refused(keep: float) -> None:
+    with pytest.raises(ConfigError, match="is no share above 0 and up to 1; 0.8 keeps 80 %"):
+        share_count(10, keep)
+
+
+@pytest.mark.parametrize("min_score", [-0.1, 1.01, float("nan")])
+def test_a_score_outside_the_scale_is_refused(min_score: float) -> None:
+    with pytest.raises(ConfigError, match=r"--min-score .* lies outside 0\.\.1"):
+        cut_at(min_score)
+
+
+def test_rows_without_a_score_are_never_chosen() -> None:
+    rows = rows_of([0.0, None, 1.0])
+    found = survey(rows)
+    assert (found.rows, found.failed, found.scores.tolist()) == (3, {"unreadable": 1}, [0.0, 1.0])
+    for cut in (cut_at(0), cut_best(found.scores, 3), Cut(0.0)):
+        assert [row.score for row in choose(rows, cut)] == [0.0, 1.0]
+
+
+def test_photos_are_named_once_in_either_order() -> None:
+    chosen = [("b", 0.2), ("a", 0.9), ("b", 0.9), ("c", 0.5)]
+    assert photos_of(chosen, best_first=False) == ["b", "a", "c"]
+    assert photos_of(chosen, best_first=True) == ["a", "b", "c"]
+
+
+def test_a_photo_with_a_face_that_fails_is_below() -> None:
+    faces = [("a", 0.9), ("a", 0.3), ("b", 0.9), ("c", None), ("c", 0.9), ("d", 0.5)]
+    rows = [ScoreRow(1, path, value, "ok", {}) for path, value in faces]
+    assert photos_below(rows, 0.5) == {"a", "c"}
+
+
+# The commands
+
+
+def write_scores(path: Path, rows: Iterable[tuple[str, float | None]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "score", "status"])
+        writer.writerows(
+            (name, value, "unreadable" if value is None else "ok") for name, value in rows
+        )
+    return path
+
+
+def run(command: click.Command, *arguments: str | Path) -> Result:
+    """Run a command; whatever it raises is raised here, but not its exit code."""
+    done = CliRunner().invoke(command, [*map(str, arguments)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+FIVE = [("c.png", 0.5), ("a.png", 0.9), ("x.png", None), ("b.png", 0.5), ("d.png", 0.1)]
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    return write_scores(tmp_path / "scores.csv", FIVE)
+
+
+@pytest.mark.parametrize(
+    ("options", "photos", "said"),
+    [
+        (["--min-score", "0.5"], "c a b", "3 of 5 rows chosen; left out: 1 below 0.5, 1 not"),
+        (["--min-score", "0"], "c a b d", "4 of 5 rows chosen; left out: 1 not scored (unreadable"),
+        (["--min-score", "1"], "", "0 of 5 rows chosen; left out: 4 below 1, 1 not scored"),
+        (["--top", "2"], "a c", "2 of 5 rows chosen; left out: 2 not among the 2 best, 1 not"),
+        (["--top", "9"], "a c b d", "4 of 5 rows chosen; left out: 1 not scored"),
+        (["--keep", "0.75", "--list"], "a c b", "3 of 5 rows chosen"),
+    ],
+)
+def test_filter_prints_what_it_chose_and_why_not_the_rest(
+    options: list[str], photos: str, said: str, scores: Path
+) -> None:
+    done = run(filter_, scores, *options)
+    assert done.exit_code == 0
+    assert done.stdout.split() == [f"{name}.png" for name in photos.split()]
+    assert done.stderr.startswith(said)
+
+
+def test_rows_written_keep_their_order_and_stdout_stays_empty(scores: Path, tmp_path: Path) -> None:
+    done = run(filter_, scores, "--top", "2", "-o", tmp_path / "best.csv")
+    assert done.stdout == ""
+    assert (tmp_path / "best.csv").read_text() == "path,score,status\nc.png,0.5,ok\na.png,0.9,ok\n"
+    both = run(filter_, scores, "--top", "2", "-o", tmp_path / "best.jsonl", "--list")
+    assert both.stdout.split() == ["a.png", "c.png"]
+    lines = (tmp_path / "best.jsonl").read_text().splitlines()
+    assert json.loads(lines[1]) == {"path": "a.png", "score": 0.9, "status": "ok"}
+
+
+def test_all_faces_asks_every_face_of_a_photo(tmp_path: Path) -> None:
+    faces = [("a", 0.9), ("a", 0.3), ("b", 0.9), ("b", 0.8), ("c", 0.9), ("c", None)]
+    scores = write_scores(tmp_path / "s.csv", faces)
+    assert run(filter_, scores, "--min-score", "0.5").stdout.split() == ["a", "b", "c"]
+    done = run(filter_, scores, "--min-score", "0.5", "--all-faces")
+    assert done.stdout.split() == ["b"]
+    assert done.stderr == (
+        "2 of 6 rows chosen; left out: 1 below 0.5, 2 beside a face that does not pass, "
+        "1 not scored (unreadable 1)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "choose by exactly one of --min-score S, --top K and --keep P"),
+        (["--top", "1", "--keep", "0.5"], "choose by exactly one"),
+        (["--top", "1", "--all-faces"], "it needs --min-score S"),
+        (["--keep", "80"], "--keep 80 is no share"),
+        (["--min-score", "nan"], "--min-score nan lies outside 0..1"),
+        (["--top", "1", "-o", "best.xlsx"], "best.xlsx: rows are written as .csv or .jsonl"),
+    ],
+)
+def test_filter_refuses_what_it_cannot_mean(options: list[str], message: str, scores: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        run(filter_, scores, *options)
+
+
+def test_top_of_nothing_is_no_choice_for_click(scores: Path) -> None:
+    assert run(filter_, scores, "--top", "0").exit_code == 2
+
+
+def test_every_threshold_that_is_printed_is_honoured_by_filter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = np.random.default_rng(0).permutation(101) / 1e6 + 0.5  # rounding would show
+    write_scores(Path("my scores.csv"), [(f"{i}.png", float(v)) for i, v in enumerate(values)])
+    said = run(threshold, "my scores.csv", "--keep", "0.8").stdout
+    lines = re.findall(r"^ *([\d.]+) % +(\S+) +(\d+) ", said, flags=re.MULTILINE)
+    assert [float(keep) / 100 for keep, _, _ in lines] == list(KEEP_RATES)
+    for _, minimum, kept in lines:
+        done = run(filter_, "my scores.csv", "--min-score", minimum)
+        assert len(done.stdout.split()) == int(kept)
+    promised, command = re.findall(r"to keep 80 %, (\d+) rows: mspt filter (.+)", said)[0]
+    assert promised == "81"
+    assert len(run(filter_, *shlex.split(command)).stdout.split()) == 81
+
+
+def test_threshold_as_json_says_the_same(scores: Path) -> None:
+    done = json.loads(run(threshold, scores, "--keep", "0.5", "--json").stdout)
+    assert (done["rows"], done["scored"]) == (5, 4)
+    assert done["asked"] == {
+        "keep": 0.5,
+        "threshold": 0.5,
+        "kept": 3,  # of the two rows with 0.5 both are kept
+        "share": 0.75,
+        "mean_kept": pytest.approx(1.9 / 3),
+        "mean_dropped": 0.1,
+    }
+    assert [point["keep"] for point in done["table"]] == list(KEEP_RATES)
+    assert done["table"][0]["mean_dropped"] is None
+    assert json.loads(run(threshold, scores, "--json").stdout)["asked"] is None
+
+
+def test_threshold_needs_a_score(tmp_path: Path) -> None:
+    scores = write_scores(tmp_path / "s.csv", [("a.png", None)])
+    with pytest.raises(ConfigError, match=r"s\.csv: none of its 1 rows has a score"):
+        run(threshold, scores)
+    assert run(filter_, scores, "--top", "3").stdout == ""
+
+
+# The page of the docs
+
+PAGE = ROOT / "docs/use-scores.md"
+
+
+def test_the_page_on_using_scores_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(FACES, tmp_path / "examples/faces")
+    monkeypatch.chdir(tmp_path)
+    commands = {command.name: command for command in (score, filter_, threshold, report)}
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 8
+    for line in lines:
+        program, name, *arguments = shlex.split(line.partition(" | ")[0], comments=True)
+        assert program == "mspt"
+        done = run(commands[name], *arguments)
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+    assert {"scores.csv", "good.csv", "best", "report.html"} <= {*os.listdir(tmp_path)}
+    assert ORIGINAL.name in os.listdir(tmp_path / "best")
