@@ -1,7 +1,7 @@
 """Photos graded by eyes that know nothing of them: sheets to look at, and what graders wrote.
 
-    python labels/grade.py ask PHOTOS.csv ... --out out/asked/NAME [--where COLUMN=VALUE ...]
-    python labels/grade.py collect out/asked/NAME labels/grades/NAME.csv
+    python -m labels.grade ask PHOTOS.csv ... --out out/asked/NAME [--where COLUMN=VALUE ...]
+    python -m labels.grade collect out/asked/NAME labels/grades/NAME.csv
 
 `ask`:     Deals every photo of the lists (columns `path` or `file`) once a pass, in drawn order, to
            so many graders: OUT/pass1-grader1/sheet001.png and on, two photos a sheet as the 640 px
@@ -9,6 +9,8 @@
            is what no grader opens. Each fills OUT/pass1-grader1/grades.csv: `photo,grade`.
 `collect`: Writes what they gave: `set,file,grader,grade`, where `set` is the name of the list's
            folder. A photo left out, or a grade outside 0..100, ends it with a line that says so.
+
+The graders of the files in labels/grades are vision-language models, not people.
 """
 
 import argparse
@@ -26,6 +28,9 @@ from mspt.image.decode import read_rgb
 from mspt.parallel import map_in_order, usable_cores
 
 SQUARE_PX, CAPTION_PX, PER_SHEET = 640, 24, 2
+GRADES = Path(__file__).parent / "grades"
+UNDAMAGED, DAMAGED = GRADES / "undamaged.csv", GRADES / "damaged.csv"
+LEVEL_MEAN, LEVEL_SD = 59.46, 20.83  # of the first 1,280 grades of degraded images
 
 INSTRUCTIONS = """\
 You grade how good photos look. A sheet shows two photos of people as 640 px squares, numbered.
@@ -121,6 +126,47 @@ def collect(asked: Path, grades: Path) -> int:
         rows.append((entry["set"], entry["file"], grader, grade))
     _write_csv(grades, ("set", "file", "grader", "grade"), sorted(rows))
     return len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a grader said of a photo."""
+
+    set_name: str
+    file: str
+    grader: str
+    value: float  # 0..100
+
+
+def read_grades(path: Path) -> list[Grade]:
+    """Return what `collect` wrote."""
+    rows = _read_csv(path)
+    return [Grade(r["set"], r["file"], r["grader"], float(r["grade"])) for r in rows]
+
+
+def mean_grades(grades: Iterable[Grade]) -> dict[str, float]:
+    """Return the mean grade, 0..100, of each photo by its file's name."""
+    of_file: dict[str, list[float]] = {}
+    for grade in grades:
+        of_file.setdefault(grade.file, []).append(grade.value)
+    return {file: float(np.mean(values)) for file, values in of_file.items()}
+
+
+def level(grades: Sequence[Grade], set_name: str) -> dict[str, list[float]]:
+    """Return the grades of a set's images as if all graders used the scale alike.
+
+    Graders get images by chance, so each grader's grades are brought to one mean and spread.
+    """
+    given = np.array([grade.value for grade in grades])
+    grader = np.array([grade.grader for grade in grades])
+    for name in set(grader):
+        own = given[grader == name]
+        given[grader == name] = (own - own.mean()) / own.std() * LEVEL_SD + LEVEL_MEAN
+    found: dict[str, list[float]] = {}
+    for grade, value in zip(grades, given.tolist(), strict=True):
+        if grade.set_name == set_name:
+            found.setdefault(grade.file, []).append(value)
+    return found
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:

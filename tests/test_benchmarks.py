@@ -1,11 +1,17 @@
 """The scripts behind our claims: fair arms, an outside set that does damage, honest intervals."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.evidence import compare as compare_models
+from benchmarks.evidence import measure as evidence
+from benchmarks.evidence import outside_set
+from benchmarks.evidence import tables as evidence_tables
+from benchmarks.evidence.pages import fill_page
+from benchmarks.evidence.tables import MIRRORED, SHIFTED
+from benchmarks.studies import ablation
 from conftest import ROOT
 from PIL import Image
 
@@ -15,17 +21,6 @@ from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.predictions import Predictions
 from mspt.synthesis.mos import stored_calibration
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import ablation
-import blind_grades
-import compare_models
-import evidence
-import evidence_tables
-import outside_set
-from evidence_tables import MIRRORED, SHIFTED
-from pages import fill_page
 
 
 def test_the_arms_of_the_ablation_cost_the_same() -> None:
@@ -119,11 +114,14 @@ def findings() -> evidence_tables.Findings:
         for e in made
     ]
     mos = np.array([e.mos for e in entries])
-    values = {"base": mos, "fast": -mos, "base-5": mos, "mspt-224": mos, "edgenext-224": -mos}
+    peers = {evidence.MSPT_PEER: mos, evidence.EDGENEXT_PEER: -mos}
+    values = {"base": mos, "fast": -mos} | peers
     both = {"test": entries, "outside": entries}
-    models = {n: evidence_tables.Model(f"`{n}` 9", 640, 0.469, "-" not in n) for n in values}
+    models = {
+        n: evidence_tables.Model(f"`{n}`", 640, 0.469, n in evidence.EMBEDDED) for n in values
+    }
     still = evidence_tables.Moves(30, Estimate(value=0.002, low=0.001, high=0.012), 0.02)
-    told = evidence_tables.Told(Estimate(value=0.9, low=0.8, high=1), 0.8, 0.4)
+    told = evidence_tables.Separation(Estimate(value=0.9, low=0.8, high=1), 0.8, 0.4)
     groups = evidence.measure_groups(entries, mos, {str(p): "ab"[p % 2] for p in range(10)})
     return evidence_tables.Findings(
         models=models,
@@ -141,11 +139,9 @@ def findings() -> evidence_tables.Findings:
     )
 
 
-def test_grades_are_taken_where_all_photos_were_graded(
+def test_labels_count_faults_where_photos_were_graded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blind_grades, "GRADES", tmp_path / "grades")
-    monkeypatch.setattr(evidence, "DAMAGED_GRADES", tmp_path / "grades/damaged.csv")
     for name in ("release-test", "outside-test"):
         entries = [
             Entry(path=tmp_path / name / f"p{p}_{n:02d}.png", mos=mos, identity=f"p{p}", source=s)
@@ -154,28 +150,28 @@ def test_grades_are_taken_where_all_photos_were_graded(
         ]
         (tmp_path / name).mkdir()
         write_manifest(tmp_path / name / "manifest.csv", entries)
-    (tmp_path / "grades").mkdir()
-    (tmp_path / "grades/release-test.csv").write_text("file,ann\np0_00.png,45\np1_00.png,95\n")
-    (tmp_path / "grades/outside-test.csv").write_text("file,ann\np0_00.png,45\n")
-    (tmp_path / "grades/damaged.csv").write_text(
-        "set,file,viewer,grade\nrelease-test,p0_01.png,v1,40\nrelease-test,p1_01.png,v1,60\n"
+    header = "set,file,grader,grade\n"
+    (tmp_path / "undamaged.csv").write_text(
+        f"{header}release-test,p0_00.png,ann,45\nrelease-test,p1_00.png,ann,95\n"
     )
+    (tmp_path / "damaged.csv").write_text(
+        f"{header}release-test,p0_01.png,v1,40\nrelease-test,p1_01.png,v1,60\n"
+    )
+    monkeypatch.setattr(evidence, "UNDAMAGED", tmp_path / "undamaged.csv")
+    monkeypatch.setattr(evidence, "DAMAGED", tmp_path / "damaged.csv")
     photos = tmp_path / "faces.csv"
     photos.write_text(
         "file,set,split,usage,identity,source_repo\na.jpg,wild,test,permissive,x,y/z\n"
     )
     folders = {w: tmp_path / f"{n}-test" for w, n in (("test", "release"), ("outside", "outside"))}
     sets = evidence.Sets.read(photos, folders, None)
-    assert sets.grades.keys() == {"test"}, "one photo of outside has no grade"
-    assert [e.mos for e in sets.entries["test"]] == [1.0, 0.6, 1.0, 0.6]
+    assert sets.grades.keys() == {"test"}
     root = 0.5**0.5  # of the quality of p0's photo
     counted = [e.mos for e in sets.labelled_entries("test")]
     assert counted == pytest.approx([root, 0.6 * root, 1.0, 0.6], abs=1e-4)
     assert [e.mos for e in sets.labelled_entries("outside")] == [1.0, 0.6, 1.0, 0.6]
-    assert {w: list(graded) for w, graded in sets.damaged.items()} == {
-        "test": ["p0_01.png", "p1_01.png"],
-        "outside": [],
-    }
+    assert sorted(sets.levelled["test"]) == ["p0_01.png", "p1_01.png"]
+    assert sets.levelled["outside"] == {}
     assert [e.source for e in sets.entries["real"]] == ["wild"]
 
 
@@ -201,7 +197,7 @@ def test_all_pages_have_a_place_for_every_table(
 
 def test_the_aims_are_judged_by_what_was_measured(findings: evidence_tables.Findings) -> None:
     rows = {row.split("|")[1].strip(): row for row in evidence_tables.aims_table(findings)}
-    assert rows["on `test` people"] == "| on `test` people | aim | `base` 9 | `fast` 9 | |"
+    assert rows["on `test` people"] == "| on `test` people | aim | `base` | `fast` | |"
     assert rows["SRCC over all kinds"] == (
         "| SRCC over all kinds | .94 | 1.000 [1.000, 1.000] | -1.000 | met |"
     )

@@ -1,5 +1,7 @@
 """The torch module: the model file's scores, differentiable, usable as a loss."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np

@@ -27,7 +27,7 @@ class InputSpec:
     crop: Literal["centre_square"] = "centre_square"  # what is cut before the resize
     # Where faces are detected, the square around a face (image/crop.py) is cut instead, its margin
     # chosen so that it frames the face as the training photos do: there the centred square is 1.65
-    # times as long as YuNet's box (median of 562 photos; benchmarks/detection.py).
+    # times as long as YuNet's box (median of 562 photos; benchmarks/studies/detection.py).
     face_margin: float = FACE_MARGIN
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from mspt.files import whole_file
 from mspt.results import FaceBox
 
 LONG_SIDE_PX = 640  # of what the detector sees; larger photos are reduced, smaller ones are not
-MIN_DET_SCORE = 0.7  # chosen by benchmarks/detection.py
+MIN_DET_SCORE = 0.7  # chosen by benchmarks/studies/detection.py
 _MAX_OVERLAP = 0.3  # of two boxes (IoU) that are two faces: OpenCV's default
 _CANDIDATES = 5000  # before overlapping ones are dropped: OpenCV's default
 

@@ -6,8 +6,8 @@ maps the result to a loss: 0 for the pristine reference itself, 1 at the pool's 
 Metrics punish haze, colour filters and one-sided light more than eyes do, blocks and blur less: two
 constants per kind of damage say what eyes see of a loss (`VisibleLoss`), and `mos` is 1 minus that.
 
-The constants are part of the score's meaning: computed once by runs/calibrate_labels.py from a
-pool and by benchmarks/damage_grades.py from blind grades, stored in calibration.json, never per
+The constants are part of the score's meaning: computed once by labels/calibrate.py from a
+pool and by labels/calibrate.py from blind grades, stored in calibration.json, never per
 run.
 """
 

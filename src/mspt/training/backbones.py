@@ -22,7 +22,7 @@ class BackboneNetwork(nn.Module):
 
     With edgenext_xx_small it has 1,180,313 parameters: the winner's 1,179,641, the norm that timm
     puts before its head, and a batch-norm behind it, without which a random start learns less
-    (EXPERIMENTS.md).
+    (docs/log).
     """
 
     HEAD = ("feature_norm.", "hidden.", "classifier.")
