@@ -20,7 +20,7 @@ from mspt.image.preprocess import prepare_rgb
 from mspt.spec import square_spec
 from mspt.training import frames as frames_module
 from mspt.training.batches import BatchSource, Pool, Shard, another_view, augment, to_pixels
-from mspt.training.config import StageConfig
+from mspt.training.config import Stage, StageConfig
 from mspt.training.frames import Frames, build_frames, check_images
 
 
@@ -110,25 +110,25 @@ def frames(manifest: Path, tmp_path: Path) -> Frames:
 
 
 def test_an_epoch_sees_every_image_once(frames: Frames) -> None:
-    source = BatchSource(frames, stage(), seed=0, number=1)
+    source = BatchSource(frames, Stage(1, stage()), seed=0)
     draws = [source.draw(step) for step in range(12)]
     for epoch in (draws[:6], draws[6:]):
         seen = torch.cat([batch.mos for batch in epoch]).tolist()
         assert sorted(seen) == pytest.approx(sorted(frames.mos.tolist()))
     assert draws[0].mos.tolist() != draws[6].mos.tolist()
     assert torch.equal(source.draw(3).rgb, draws[3].rgb)
-    other = BatchSource(frames, stage(), seed=0, number=2).draw(0)
+    other = BatchSource(frames, Stage(2, stage()), seed=0).draw(0)
     assert other.mos.tolist() != draws[0].mos.tolist()
 
 
 def test_a_batch_that_straddles_two_epochs_loses_nothing(frames: Frames) -> None:
-    source = BatchSource(frames, stage(batch=10), seed=0, number=1)
+    source = BatchSource(frames, Stage(1, stage(batch=10)), seed=0)
     seen = torch.cat([source.draw(step).mos for step in range(12)]).tolist()
     assert sorted(seen) == pytest.approx(sorted(5 * frames.mos.tolist()))
 
 
 def test_threads_draw_the_same_in_the_same_order(frames: Frames) -> None:
-    source = BatchSource(frames, stage(), seed=3, number=1)
+    source = BatchSource(frames, Stage(1, stage()), seed=3)
     streamed = list(source.stream(2, 9, workers=3))
     assert [batch.step for batch in streamed] == list(range(2, 9))
     assert all(torch.equal(batch.rgb, source.draw(batch.step).rgb) for batch in streamed)
@@ -141,10 +141,10 @@ def of_people(frames: Frames, who: list[str]) -> Frames:
 
 
 def test_processes_share_a_batch_out_and_change_nothing(frames: Frames) -> None:
-    whole = BatchSource(frames, stage(), seed=0, number=1).draw(5)
+    whole = BatchSource(frames, Stage(1, stage()), seed=0).draw(5)
     for rank in (0, 1):
         shard = Shard(rank, 2)
-        part = BatchSource(frames, stage(), seed=0, number=1, shard=shard).draw(5)
+        part = BatchSource(frames, Stage(1, stage()), seed=0, shard=shard).draw(5)
         assert torch.equal(part.rgb, whole.rgb[rank::2])
         assert torch.equal(part.mos, whole.mos[rank::2])
 
@@ -152,9 +152,9 @@ def test_processes_share_a_batch_out_and_change_nothing(frames: Frames) -> None:
 def test_ranked_images_stay_together_where_processes_share_a_batch(frames: Frames) -> None:
     people = of_people(frames, [f"p{index % 4}" for index in range(24)])
     ranked = stage(batch=12, rank=1.0)
-    whole = BatchSource(people, ranked, seed=0, number=1).draw(5)
+    whole = BatchSource(people, Stage(1, ranked), seed=0).draw(5)
     parts = [
-        BatchSource(people, ranked, seed=0, number=1, shard=Shard(rank, 3)).draw(5)
+        BatchSource(people, Stage(1, ranked), seed=0, shard=Shard(rank, 3)).draw(5)
         for rank in range(3)
     ]
     for name in ("rgb", "mos", "identity", "leads_only"):
@@ -179,7 +179,7 @@ def test_a_ranked_pass_shows_each_once_and_the_best_before_those_without_it(coun
 def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Frames) -> None:
     who = [f"p{index % 4}" for index in range(24)]  # four people of six images
     people = of_people(frames, who)
-    source = BatchSource(people, stage(batch=14, rank=1.0), seed=0, number=1)
+    source = BatchSource(people, Stage(1, stage(batch=14, rank=1.0)), seed=0)
     for epoch in range(4):
         drawn = [source.draw(2 * epoch + half) for half in (0, 1)]
         order = torch.cat([batch.identity for batch in drawn]).tolist()
@@ -192,27 +192,27 @@ def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Fram
         assert sorted(order[i] for i in leads) == [0, 1, 2, 3], "of two groups one has the best"
         best = {n: max(m for m, i in zip(seen, order, strict=True) if i == n) for n in range(4)}
         assert all(seen[i] == best[order[i]] and order[i + 1] == order[i] for i in leads)
-    unranked = BatchSource(people, stage(batch=24), seed=0, number=1).draw(0).identity.tolist()
+    unranked = BatchSource(people, Stage(1, stage(batch=24)), seed=0).draw(0).identity.tolist()
     assert sum(a == b for a, b in pairwise(unranked)) < 16
 
 
 def test_ranking_without_identities_shows_every_image_once(frames: Frames) -> None:
     people = of_people(frames, [f"p{index}" for index in range(24)])
-    batch = BatchSource(people, stage(batch=24, rank=1.0), seed=0, number=1).draw(3)
+    batch = BatchSource(people, Stage(1, stage(batch=24, rank=1.0)), seed=0).draw(3)
     assert sorted(batch.identity.tolist()) == list(range(24))
 
 
 @pytest.mark.parametrize(("replay", "old"), [(0.0, 0), (0.25, 1), (0.5, 2)])
 def test_replay_is_the_share_of_earlier_sources(frames: Frames, replay: float, old: int) -> None:
     of_b = {float(m) for m, e in zip(frames.mos, frames.entries, strict=True) if e.source == "b"}
-    source = BatchSource(frames, stage(replay=replay), {"b"}, seed=0, number=2)
+    source = BatchSource(frames, Stage(2, stage(replay=replay), frozenset("b")), seed=0)
     for step in range(20):
         drawn = source.draw(step).mos.tolist()
         assert sum(mos in of_b for mos in drawn) == old
 
 
 def test_without_a_replay_share_images_come_as_often_as_they_are(frames: Frames) -> None:
-    source = BatchSource(frames, stage(), {"b"}, seed=0, number=2)
+    source = BatchSource(frames, Stage(2, stage(), frozenset("b")), seed=0)
     seen = torch.cat([source.draw(step).mos for step in range(6)]).tolist()
     assert sorted(seen) == pytest.approx(sorted(frames.mos.tolist()))
 

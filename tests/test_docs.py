@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from docs.write_cli import PAGE, page
 
 from mspt.training.config import DataConfig, EngineConfig, LossConfig, RunConfig, StageConfig
 
@@ -51,8 +52,13 @@ def test_the_table_names_every_key_and_no_other() -> None:
     }
 
 
+def test_the_page_of_commands_is_what_they_say() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`"
+
+
 def test_what_docs_point_to_is_there() -> None:
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
-        text = page.read_text(encoding="utf-8")
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "labels/README.md"]
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-            assert (page.parent / target).exists(), f"{page.name} points to {target}"
+            assert (path.parent / target).exists(), f"{path.name} points to {target}"

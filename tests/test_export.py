@@ -10,7 +10,7 @@ import pytest
 from conftest import train_tiny
 from safetensors import SafetensorError
 
-from mspt.errors import ImageError, ModelError, WriteError
+from mspt.errors import ConfigError, DataError, ImageError, ModelError, WriteError
 from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.inference.scorer import Scorer
 from mspt.spec import square_spec
@@ -20,6 +20,7 @@ from mspt.training.checkpoint import latest_checkpoint, load_network, load_state
 from mspt.training.config import RunConfig
 from mspt.training.engine import score_frames
 from mspt.training.frames import build_frames
+from mspt.training.run_folder import find_checkpoint
 
 
 def test_training_learns_and_the_export_scores_alike(
@@ -138,3 +139,35 @@ def test_a_checkpoint_of_another_version_says_so(run: RunConfig, tmp_path: Path)
     (checkpoint / "state.json").write_text(state.replace('"loss"', '"optim"'))
     with pytest.raises(ModelError, match="state.json: made by another version of mspt"):
         load_state(checkpoint)
+
+
+def test_a_model_file_knows_its_lineage(run: RunConfig, manifest: Path, tmp_path: Path) -> None:
+    """A run from `base`, then one from its checkpoint: the file names all three."""
+    first = run.model_copy(update={"name": "first", "init": "base"})
+    second = run.model_copy(
+        update={"name": "second", "init": str(train_tiny(first, tmp_path / "first"))}
+    )
+    train_tiny(second, tmp_path / "second")
+    checkpoint = find_checkpoint(tmp_path / "second")
+    release = export.Release(name="t", version="1", licence="MIT", reference_description="made up")
+    export.export_model(checkpoint, tmp_path / "t.onnx", read_manifest(manifest), release)
+    training = Scorer(tmp_path / "t.onnx", backend="onnxruntime").info.training
+    parent = training["init"]["training"]
+    assert (training["run"], parent["run"]) == ("second", "first")
+    assert parent["init"]["model"].startswith("base@")
+    assert parent["init"]["training"]["stages"]
+
+
+def test_a_run_is_found_by_its_folder_its_file_and_its_stage(
+    run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    last = train_tiny(run, Path("out/tiny"))
+    Path("tiny.toml").write_text('name = "tiny"')
+    for name in ("out/tiny", "tiny.toml", str(last)):
+        assert find_checkpoint(Path(name)).resolve() == last.resolve()
+    assert find_checkpoint(Path("out/tiny"), stage=1).name == "stage1-step000005"
+    with pytest.raises(DataError, match=r"no checkpoint of stage 7 in .*there are: stage1-step"):
+        find_checkpoint(Path("out/tiny"), stage=7)
+    with pytest.raises(ConfigError, match=r"none\.toml: no such file"):
+        find_checkpoint(Path("none.toml"))

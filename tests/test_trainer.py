@@ -18,12 +18,12 @@ from conftest import Raw, RunCli, change, raw_run, train_tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mspt.budget import Cost
-from mspt.errors import ConfigError, TrainingError
+from mspt.errors import ConfigError, DataError, TrainingError
 from mspt.training import engine as engine_module
 from mspt.training import plan, run_summary, trainer
 from mspt.training.batches import BatchSource
 from mspt.training.checkpoint import load_tensors
-from mspt.training.config import RunConfig, parse_run
+from mspt.training.config import RunConfig, Stage, parse_run
 from mspt.training.dry_run import describe_plan
 from mspt.training.engine import learning_rate
 from mspt.training.network import MsptNetwork
@@ -68,7 +68,7 @@ def test_the_winners_schedule_falls_tenfold_twice(run: RunConfig) -> None:
 
 
 def refuse(run: RunConfig, tmp_path: Path, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, DataError), match=message):
         train_tiny(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -388,7 +388,7 @@ def test_accumulated_parts_give_the_mse_gradient_of_the_whole(run: RunConfig) ->
         stage = run.stages[0].model_copy(update={"freeze_steps": 1})
         engine.enter_stage(stage)
         rgb = torch.arange(4 * 32 * 32 * 3).reshape(4, 32, 32, 3).remainder(251).to(torch.uint8)
-        engine.train_step(stage, 1, Batch.of_strangers(0, rgb, torch.linspace(0, 1, 4)))
+        engine.train_step(Stage(1, stage), Batch.of_strangers(0, rgb, torch.linspace(0, 1, 4)))
         gradients.append(engine.network.classifier.weight.grad.clone())
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-8)
     assert gradients[0].abs().max() > 0
@@ -409,7 +409,7 @@ def test_consistency_brings_the_scores_of_an_image_and_its_mirror_image_together
         engine = Engine(run)
         engine.enter_stage(stage)
         for step in range(40):
-            result = engine.train_step(stage, 1, Batch.of_strangers(step, rgb, mos))
+            result = engine.train_step(Stage(1, stage), Batch.of_strangers(step, rgb, mos))
             assert result.score.shape == (8,)
         pixels = to_pixels(rgb)
         with torch.no_grad():
@@ -429,7 +429,7 @@ def test_ranking_makes_order_within_an_identity_count(run: RunConfig) -> None:
         engine, stage = Engine(run), run.stages[0].model_copy(update={"rank": rank})
         engine.enter_stage(stage)
         batch = Batch(0, rgb.to(torch.uint8), mos, identity, torch.zeros(4, dtype=torch.bool))
-        losses[rank, bool(identity.any())] = engine.train_step(stage, 1, batch).loss
+        losses[rank, bool(identity.any())] = engine.train_step(Stage(1, stage), batch).loss
     assert losses[2.0, False] > losses[0.0, False] + 0.01
     assert losses[2.0, True] == pytest.approx(losses[0.0, False])
 
@@ -445,10 +445,10 @@ def test_an_image_that_only_leads_counts_in_ranking_not_in_quality(run: RunConfi
         engine, stage = Engine(run), run.stages[0].model_copy(update={"rank": rank})
         engine.enter_stage(stage)
         batch = Batch(0, rgb.to(torch.uint8), mos, one, torch.arange(4) < leading)
-        losses[rank, leading] = engine.train_step(stage, 1, batch).loss
+        losses[rank, leading] = engine.train_step(Stage(1, stage), batch).loss
     assert losses[0.0, 1] != pytest.approx(losses[0.0, 0])
     assert losses[0.0, 4] == 0 < losses[2.0, 4]
-    result = engine.train_step(stage, 1, batch)
+    result = engine.train_step(Stage(1, stage), batch)
     assert len(result.score) == len(result.mos) == 0
 
 

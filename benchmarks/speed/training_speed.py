@@ -29,7 +29,7 @@ from mspt.evaluation.manifest import Entry
 from mspt.parallel import usable_cores
 from mspt.training import engine as engine_module
 from mspt.training.batches import Batch, BatchSource, to_pixels
-from mspt.training.config import RunConfig, StageConfig
+from mspt.training.config import RunConfig, Stage, StageConfig
 from mspt.training.engine import Engine
 from mspt.training.frames import Frames
 
@@ -100,7 +100,7 @@ def measure(side: int, batch: int, precision: str, seconds: float, folder: Path)
     run = make_run(side, batch, precision)
     stage, engine = run.stages[0], Engine(run)
     engine.enter_stage(stage)
-    source = BatchSource(make_frames(side, folder), stage, seed=0, number=1)
+    source = BatchSource(make_frames(side, folder), Stage(1, stage), seed=0)
     ready = partial(itertools.repeat, source.draw(0))
     # A new stream per round: nothing is drawn ahead while the others are timed.
     drawn = partial(source.stream, 0, 10**6, workers=max(1, usable_cores() // 2))
@@ -119,7 +119,7 @@ def measure(side: int, batch: int, precision: str, seconds: float, folder: Path)
 
 def train_step(engine: Engine, stage: StageConfig, batch: Batch) -> None:
     """Take the trainer's step."""
-    engine.train_step(stage, 1, batch)
+    engine.train_step(Stage(1, stage), batch)
 
 
 def main() -> None:

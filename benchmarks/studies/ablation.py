@@ -5,8 +5,8 @@
 
 Trains every runs/ablation/*.toml with the seeds 0, 1 and 2, each run in a process of its own with
 one thread; a stopped ablation goes on where it was. The final networks are scored on the val
-images (the training's kinds of degradation) and on an outside set (benchmarks/outside_set.py:
-other code, other parameters). Writes the tables of docs/ablation.md, and docs/ablation.json.
+images (the training's kinds of degradation) and on an outside set (outside_set.py: other code,
+other parameters). Writes the tables of docs/ablation.md, and docs/ablation.json.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from mspt.parallel import usable_cores
 ROOT = Path(__file__).parents[2]
 RUNS = ROOT / "runs/ablation"
 OUT = ROOT / "out/ablation"
-OUTSIDE = ROOT / "data/ablation/outside/manifest.csv"
+OUTSIDE = ROOT / "data/outside-val/manifest.csv"
 SEEDS = (0, 1, 2)
 TOLERANCE = 0.01  # by which the arms' costs may differ
 RESAMPLES = 1000
@@ -115,7 +115,7 @@ def train_all(arms: Sequence[Arm], processes: int) -> None:
     def run(job: tuple[int, str]) -> bool:
         seed, name = job
         OUT.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, __file__, "--one", name, str(seed)]
+        command = [sys.executable, "-m", "benchmarks.studies.ablation", "--one", name, str(seed)]
         with (OUT / f"{name}-seed{seed}.log").open("a") as log:
             done = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
         good = done.returncode == 0

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from mspt.arrays import RGB
 from mspt.parallel import map_in_order
-from mspt.training.config import StageConfig
+from mspt.training.config import Stage
 from mspt.training.frames import Frames
 
 _ORDER, _AUGMENT = 1, 2  # first part of every seed: no two things share a random stream
@@ -114,16 +114,20 @@ class Pool:
         order = rng.permutation(len(self.members))
         if self.best is None:
             return self.members[order], np.zeros(len(order), dtype=bool)
+        # Groups: a few images of one identity in a row, the identities one after another.
         order = order[np.argsort(self.best[order], kind="stable")]
         images, best = self.members[order], self.best[order]
-        starts = np.searchsorted(best, best)
-        opens_group = (np.arange(len(order)) - starts) % _TOGETHER == 0
+        first_of_identity = np.searchsorted(best, best)
+        opens_group = (np.arange(len(order)) - first_of_identity) % _TOGETHER == 0
         group = np.cumsum(opens_group) - 1
-        is_led = ~np.isin(group, group[images == best])  # its best one is not among it
-        moved = np.argsort(rng.permutation(group[-1] + 1)[group], kind="stable")
-        led = np.flatnonzero((opens_group & is_led)[moved])
-        leads_only = np.insert(np.zeros(len(order), dtype=bool), led, values=True)
-        return np.insert(images[moved], led, best[moved][led]), leads_only
+        # The groups in another order, each kept together.
+        place_of_group = rng.permutation(group[-1] + 1)
+        shuffled = np.argsort(place_of_group[group], kind="stable")
+        # Before each group that lacks its identity's best image, that one leads.
+        has_best = np.isin(group, group[images == best])
+        leads_at = np.flatnonzero((opens_group & ~has_best)[shuffled])
+        leads_only = np.insert(np.zeros(len(order), dtype=bool), leads_at, values=True)
+        return np.insert(images[shuffled], leads_at, best[shuffled][leads_at]), leads_only
 
 
 class BatchSource:
@@ -132,28 +136,24 @@ class BatchSource:
     def __init__(
         self,
         frames: Frames,
-        stage: StageConfig,
-        earlier: Set[str] = frozenset(),
+        stage: Stage,
         *,
         seed: int,
-        number: int,
         shard: Shard = Shard(),
     ) -> None:
         """Set apart what is replayed.
 
         Args:
             frames: the stage's images.
-            stage: its settings.
-            earlier: sources of the stage before, from which `stage.replay` of a batch comes.
+            stage: from whose earlier sources `replay` of a batch comes.
             seed: of the run.
-            number: of the stage, from 1.
             shard: what this process takes.
         """
-        self._frames, self._stage = frames, stage
-        self._seed, self._number, self._shard = seed, number, shard
+        self._frames, self._stage = frames, stage.config
+        self._seed, self._number, self._shard = seed, stage.number, shard
         groups = [entry.group for entry in frames.entries]
         self._identity = np.unique(groups, return_inverse=True)[1].astype(np.int64)
-        self._pools = list(self._split(earlier))
+        self._pools = list(self._split(stage.earlier))
 
     def _split(self, earlier: Set[str]) -> Iterator[tuple[Pool, int]]:
         """Yield the pools of images and how many of a batch come from each."""

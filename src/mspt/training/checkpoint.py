@@ -33,6 +33,7 @@ class State:
     spec: InputSpec
     data_digest: str  # of all images' names and mos: a resumed run must find the same
     scaler: dict[str, float] = field(default_factory=dict)  # fp16's loss scale
+    parent: dict[str, Any] = field(default_factory=dict)  # training of the model it started from
 
     def to_json(self) -> str:
         """Return the form kept in state.json."""
@@ -43,6 +44,7 @@ class State:
             "input_spec": json.loads(self.spec.to_json()),
             "data_digest": self.data_digest,
             "scaler": self.scaler,
+            "parent": self.parent,
         }
         return json.dumps(plain, indent=2, sort_keys=True)
 
@@ -101,6 +103,7 @@ def load_state(folder: Path) -> State:
             spec=InputSpec.from_json(json.dumps(plain["input_spec"])),
             data_digest=str(plain["data_digest"]),
             scaler=dict(plain.get("scaler", {})),
+            parent=dict(plain.get("parent", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a checkpoint's state ({error!r})") from error

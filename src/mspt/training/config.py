@@ -6,6 +6,7 @@ Out:  RunConfig, every promise of which is checked before an image is opened.
 
 import difflib
 import tomllib
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mspt.budget import parse_budget
 from mspt.errors import ConfigError
 from mspt.inference.models import embedded_models
+from mspt.spec import InputSpec, square_spec
 
 
 class _Strict(BaseModel):
@@ -118,6 +120,20 @@ class StageConfig(_Strict):
                 raise ValueError(f"{name} {part} must be below steps {self.steps}; lower it")
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage and its place in the run: what the trainer, the engine and the batches pass along."""
+
+    number: int  # from 1
+    config: StageConfig
+    earlier: frozenset[str] = frozenset()  # sources of the stage before
+
+    @property
+    def spec(self) -> InputSpec:
+        """What its network sees."""
+        return square_spec(self.config.short_side)
+
+
 class RunConfig(_Strict):
     """A whole run."""
 
@@ -130,6 +146,11 @@ class RunConfig(_Strict):
     loss: LossConfig = LossConfig()
     engine: EngineConfig = EngineConfig()
     stages: tuple[StageConfig, ...] = Field(min_length=1)
+
+    def stage(self, number: int) -> Stage:
+        """Return a stage by its number, from 1."""
+        earlier = self.stages[number - 2].sources if number > 1 else frozenset[str]()
+        return Stage(number, self.stages[number - 1], earlier)
 
     @field_validator("data", mode="before")
     @classmethod

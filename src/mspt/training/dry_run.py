@@ -12,7 +12,7 @@ import torch
 from mspt.evaluation.manifest import select_entries
 from mspt.training.batches import Batch
 from mspt.training.carryover import Anchor
-from mspt.training.config import StageConfig
+from mspt.training.config import Stage
 from mspt.training.engine import Engine
 from mspt.training.frames import frames_bytes
 from mspt.training.plan import RunPlan
@@ -31,7 +31,7 @@ def describe_plan(plan: RunPlan) -> str:
         engine.check_batch(stage)
         images = len(select_entries(plan.train, sources=stage.sources))
         seen = stage.steps * stage.batch
-        stage_s = stage.steps * _measure_step_s(engine, stage, number)
+        stage_s = stage.steps * _measure_step_s(engine, run.stage(number))
         stage_disk = frames_bytes(images + len(plan.val), stage.short_side)
         total_s += stage_s
         disks.append(stage_disk)
@@ -50,17 +50,18 @@ def describe_plan(plan: RunPlan) -> str:
     return "\n".join(lines)
 
 
-def _measure_step_s(engine: Engine, stage: StageConfig, number: int) -> float:
+def _measure_step_s(engine: Engine, place: Stage) -> float:
     """Return the seconds of one training step on random pixels, the second of two."""
+    stage = place.config
     side = stage.short_side
     rgb = torch.randint(0, 256, (stage.batch, side, side, 3), dtype=torch.uint8)
     batch = Batch.of_strangers(stage.freeze_steps, rgb, torch.linspace(0, 1, stage.batch))
     engine.apply_settings(stage)
     if stage.distill or stage.l2sp:
         engine.anchor = Anchor(copy.deepcopy(engine.averaged), side)
-    engine.train_step(stage, number, batch)
+    engine.train_step(place, batch)
     started = time.perf_counter()
-    engine.train_step(stage, number, batch)
+    engine.train_step(place, batch)
     return time.perf_counter() - started
 
 

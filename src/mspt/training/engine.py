@@ -10,7 +10,7 @@ parts' losses: as to MSE that of the whole batch, unless some images only lead o
 import copy
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,7 +29,7 @@ from mspt.training.backbones import Network, build_network
 from mspt.training.batches import Batch, Shard, another_view, batches_in_order, to_pixels
 from mspt.training.carryover import Anchor
 from mspt.training.checkpoint import Tensors
-from mspt.training.config import EngineConfig, RunConfig, StageConfig
+from mspt.training.config import EngineConfig, RunConfig, Stage, StageConfig
 from mspt.training.frames import Frames
 from mspt.training.losses import quality_loss, rank_loss
 from mspt.training.start_weights import load_start_weights
@@ -109,13 +109,14 @@ class Engine:
         decayed, plain = self.optimizer.param_groups
         decayed["weight_decay"], plain["weight_decay"] = stage.weight_decay, 0.0
 
-    def train_step(self, stage: StageConfig, number: int, batch: Batch) -> StepResult:
+    def train_step(self, place: Stage, batch: Batch) -> StepResult:
         """Take one step of a stage."""
+        stage = place.config
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, batch.step)
         frozen = batch.step < stage.freeze_steps
         self._wrapped.train(not frozen)
-        torch.manual_seed(self._dropout_seed(number, batch.step))
+        torch.manual_seed(self._dropout_seed(place.number, batch.step))
         self._stepper.zero_grad(set_to_none=True)
         loss, score = self._backward(stage, batch)
         if frozen:
@@ -163,14 +164,18 @@ class Engine:
         truth = mos.repeat(stage.views)
         loss = self._quality_loss(scores, truth, ~leads_only.repeat(stage.views))
         score = scores[: len(mos)]
-        if stage.consistency:
-            loss = loss + stage.consistency * ((score - scores[len(mos) :]) ** 2).mean()
-        if stage.rank:
-            loss = loss + stage.rank * rank_loss(scores, truth, identity.repeat(stage.views))
-        if self.anchor and stage.distill:
-            loss = loss + stage.distill * ((score - self.anchor.score(pixels)) ** 2).mean()
-        if self.anchor and stage.l2sp:
-            loss = loss + stage.l2sp * self.anchor.distance(self.network)
+        anchor = self.anchor
+        # What a stage may add, by the key of its weight.
+        terms: dict[str, Callable[[], Tensor]] = {
+            "consistency": lambda: ((score - scores[len(mos) :]) ** 2).mean(),
+            "rank": lambda: rank_loss(scores, truth, identity.repeat(stage.views)),
+        }
+        if anchor:
+            terms["distill"] = lambda: ((score - anchor.score(pixels)) ** 2).mean()
+            terms["l2sp"] = lambda: anchor.distance(self.network)
+        for name, term in terms.items():
+            if weight := getattr(stage, name):
+                loss = loss + weight * term()
         return loss
 
     def _quality_loss(self, scores: Tensor, truth: Tensor, is_counted: Tensor) -> Tensor:

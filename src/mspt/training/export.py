@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +30,7 @@ from mspt.training.backbones import Network
 from mspt.training.batches import to_pixels
 from mspt.training.checkpoint import State, load_network, load_state
 from mspt.training.cost import measure_cost
+from mspt.training.lineage import describe_training
 
 MAX_DIFFERENCE = 1e-4  # between torch's and onnxruntime's score of any reference image
 MAX_HALF_DIFFERENCE = 2e-3  # likewise, where the file keeps its weights in 16 bits
@@ -112,7 +112,7 @@ def _describe(network: Network, state: State, release: Release) -> ModelInfo:
         spec=state.spec,
         params=cost.params,
         gflops=cost.gflops,
-        training=_summarise(state),
+        training=describe_training(state),
         reference=Reference(description="", quantiles=(0.0, 1.0)),
         licence=release.licence,
     )
@@ -122,20 +122,6 @@ def _distribution(scores: npt.NDArray[np.float64], release: Release) -> Referenc
     quantiles = np.percentile(scores, np.arange(101)).round(6)
     description = f"{release.reference_description} ({len(scores)} images)"
     return Reference(description=description, quantiles=tuple(quantiles.tolist()))
-
-
-def _summarise(state: State) -> dict[str, Any]:
-    """Return what a reader of the model file may want to know of its training."""
-    done = [stage.steps for stage in state.run.stages[: state.stage - 1]] + [state.step]
-    stages = [
-        {
-            "short_side": stage.short_side,
-            "sources": sorted(stage.sources),
-            "images_seen": steps * stage.batch,
-        }
-        for stage, steps in zip(state.run.stages, done, strict=False)  # stages not begun have none
-    ]
-    return {"run": state.run.name, "seed": state.run.seed, "stages": stages}
 
 
 def write_onnx(network: Network, side_px: int, path: Path) -> None:

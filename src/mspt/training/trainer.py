@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
@@ -26,7 +27,7 @@ from mspt.evaluation.metrics import plcc, srcc
 from mspt.evaluation.predictions import Predictions, predictions_path, write_predictions
 from mspt.parallel import usable_cores
 from mspt.spec import InputSpec, square_spec
-from mspt.training.batches import BatchSource, Shard
+from mspt.training.batches import BatchSource
 from mspt.training.carryover import Anchor, reestimate_batch_norm
 from mspt.training.checkpoint import (
     State,
@@ -39,9 +40,10 @@ from mspt.training.checkpoint import (
     place_of,
     save_checkpoint,
 )
-from mspt.training.config import RunConfig, StageConfig
+from mspt.training.config import RunConfig, Stage
 from mspt.training.engine import Engine, learning_rate, score_frames
 from mspt.training.frames import Frames, build_frames, check_images
+from mspt.training.lineage import describe_start
 from mspt.training.plan import RunPlan, make_plan
 from mspt.training.run_log import LiveView, Log, RunLog
 from mspt.training.run_summary import write_summary
@@ -77,7 +79,7 @@ def train(run: RunConfig, out_dir: Path, *, resume: bool = False, log: Log = pri
         trainer.check_images()
         trainer.begin()
         for number in range(trainer.stage, len(plan.run.stages) + 1):
-            trainer.train_stage(number)
+            trainer.train_stage(trainer.run.stage(number))
         trainer.finish()
     last = plan.run.stages[-1]
     return trainer.checkpoints / checkpoint_name(len(plan.run.stages), last.steps)
@@ -96,6 +98,7 @@ class Trainer:
         self._log: Log = log if self._is_main else lambda line: None
         self._run_log = RunLog(out_dir, self.run.stages, active=self._is_main)
         self.stage, self.step = 1, 0
+        self._parent: dict[str, Any] = {}
         for stage in self.run.stages:
             self.engine.check_batch(stage)
 
@@ -148,6 +151,7 @@ class Trainer:
             return
         self._run_log.resume_after(0, 0)
         if self.run.init:
+            self._parent = describe_start(self.run.init)
             remark = self.engine.load_start(self.run.init, self._first_images())
             self._log(remark or f"start weights: {self.run.init}")
             self.stage = 0  # kept: a resumed run and L2-SP need them, whatever becomes of the file
@@ -156,21 +160,20 @@ class Trainer:
 
     def _first_images(self) -> Iterator[Tensor]:
         """Yield some batches of the first stage, whose statistics a model file no longer has."""
-        stage = self.run.stages[0]
-        entries = select_entries(self._plan.train, sources=stage.sources)
-        yield from self._whole_batches(
-            stage, self._frames(entries, square_spec(stage.short_side)), _START_BATCHES
-        )
+        stage = self.run.stage(1)
+        entries = select_entries(self._plan.train, sources=stage.config.sources)
+        yield from self._whole_batches(stage, self._frames(0, entries, stage.spec), _START_BATCHES)
 
-    def _whole_batches(self, stage: StageConfig, frames: Frames, count: int) -> Iterator[Tensor]:
+    def _whole_batches(self, stage: Stage, frames: Frames, count: int) -> Iterator[Tensor]:
         """Yield a stage's first batches, whole in every process: all measure the same on them."""
-        source = self._open_batches(stage, frames, Shard())
+        source = BatchSource(frames, stage, seed=self.run.seed)
         for step in range(count):
             yield source.draw(step).rgb
 
     def _restore(self, folder: Path) -> None:
         state = load_state(folder)
         self._check_same_run(folder, state)
+        self._parent = state.parent
         self.engine.averaged.load_state_dict(load_network(folder).state_dict())
         self.engine.restore_scaler(state.scaler)
         if state.stage == 0 or state.step == self.run.stages[state.stage - 1].steps:
@@ -214,31 +217,33 @@ class Trainer:
         start = load_network(self.checkpoints / checkpoint_name(self.stage - 1, steps))
         self.engine.anchor = Anchor(start.to(self.engine.accelerator.device), side)
 
-    def train_stage(self, number: int) -> None:
+    def train_stage(self, stage: Stage) -> None:
         """Train one stage from wherever it stands, evaluate it and keep its checkpoint."""
-        stage = self.run.stages[number - 1]
-        spec = square_spec(stage.short_side)
-        entries = select_entries(self._plan.train, sources=stage.sources)
-        self._log(f"stage {number}: preparing {len(entries)} images at {stage.short_side} px")
-        frames = self._frames(entries, spec)
-        val = self._frames(self._plan.val, spec)  # now, so that a full disk shows before training
-        if self.step == 0 and stage.reestimate_bn:
+        config = stage.config
+        entries = select_entries(self._plan.train, sources=config.sources)
+        self._log(
+            f"stage {stage.number}: preparing {len(entries)} images at {config.short_side} px"
+        )
+        frames = self._frames(stage.number, entries, stage.spec)
+        # Now, so that a full disk shows before training.
+        val = self._frames(stage.number, self._plan.val, stage.spec)
+        if self.step == 0 and config.reestimate_bn:
             self._renew_batch_norm(stage, frames)
-        live = LiveView(self.run.stages, self._plan.costs, number)
-        source = self._open_batches(stage, frames, self.engine.shard)
-        for batch in source.stream(self.step, stage.steps, workers=self._workers()):
-            result = self.engine.train_step(stage, number, batch)
+        live = LiveView(self.run.stages, self._plan.costs, stage.number)
+        source = BatchSource(frames, stage, seed=self.run.seed, shard=self.engine.shard)
+        for batch in source.stream(self.step, config.steps, workers=self._workers()):
+            result = self.engine.train_step(stage, batch)
             self.step += 1
             self._check_loss(stage, result.loss)
             live.add(result)
-            if self.step % _LOG_EVERY == 0 or self.step == stage.steps:
+            if self.step % _LOG_EVERY == 0 or self.step == config.steps:
                 self._report(stage, live)
-            if self.step % self.run.engine.save_every == 0 and self.step < stage.steps:
-                self._save(spec)
-        self._evaluate(number, val)
-        self._save(spec)
-        self._drop_frames(number)
-        self._enter_stage(number + 1)
+            if self.step % self.run.engine.save_every == 0 and self.step < config.steps:
+                self._save(stage.spec)
+        self._evaluate(stage, val)
+        self._save(stage.spec)
+        self._drop_frames(stage.number)
+        self._enter_stage(stage.number + 1)
 
     def finish(self) -> None:
         """Write the summary of the whole run."""
@@ -247,9 +252,9 @@ class Trainer:
             self._log(f"summary: {write_summary(self.out_dir, self.run)}")
         self.engine.accelerator.wait_for_everyone()
 
-    def _frames(self, entries: Sequence[Entry], spec: InputSpec) -> Frames:
+    def _frames(self, stage: int, entries: Sequence[Entry], spec: InputSpec) -> Frames:
         with self.engine.accelerator.main_process_first():
-            return build_frames(entries, spec, self._frames_dir(self.stage))
+            return build_frames(entries, spec, self._frames_dir(stage))
 
     def _frames_dir(self, stage: int) -> Path:
         """Return where a stage's prepared frames lie while it is trained."""
@@ -261,57 +266,45 @@ class Trainer:
         if self._is_main and not self.run.engine.cache:
             shutil.rmtree(self._frames_dir(stage), ignore_errors=True)
 
-    def _open_batches(self, stage: StageConfig, frames: Frames, shard: Shard) -> BatchSource:
-        earlier = self.run.stages[self.stage - 2].sources if self.stage > 1 else frozenset()
-        return BatchSource(
-            frames,
-            stage,
-            earlier,
-            seed=self.run.seed,
-            number=self.stage,
-            shard=shard,
-        )
-
     def _workers(self) -> int:
         return self.run.engine.workers or max(1, usable_cores() // 2)
 
-    def _renew_batch_norm(self, stage: StageConfig, frames: Frames) -> None:
+    def _renew_batch_norm(self, stage: Stage, frames: Frames) -> None:
         device = self.engine.accelerator.device
-        batches = self._whole_batches(stage, frames, stage.reestimate_bn)
+        batches = self._whole_batches(stage, frames, stage.config.reestimate_bn)
         reestimate_batch_norm(self.engine.network, (rgb.to(device) for rgb in batches))
         self.engine.averaged.load_state_dict(self.engine.network.state_dict())
 
-    def _check_loss(self, stage: StageConfig, loss: float) -> None:
+    def _check_loss(self, stage: Stage, loss: float) -> None:
         if not math.isfinite(loss):
             raise TrainingError(
-                f"stage {self.stage}, step {self.step}: the loss is {loss}; lower peak_lr "
-                f"({stage.peak_lr}) or lengthen warmup_steps ({stage.warmup_steps}), and start in "
-                "a new folder"
+                f"stage {stage.number}, step {self.step}: the loss is {loss}; lower peak_lr "
+                f"({stage.config.peak_lr}) or lengthen warmup_steps "
+                f"({stage.config.warmup_steps}), and start in a new folder"
             )
 
-    def _report(self, stage: StageConfig, live: LiveView) -> None:
+    def _report(self, stage: Stage, live: LiveView) -> None:
         values = live.values()
         self._log(live.line(self.step, values))
-        self._run_log.add(
-            self.stage, self.step, values | {"lr": learning_rate(stage, self.step - 1)}
-        )
+        rate = learning_rate(stage.config, self.step - 1)
+        self._run_log.add(stage.number, self.step, values | {"lr": rate})
 
-    def _evaluate(self, number: int, val: Frames) -> None:
+    def _evaluate(self, stage: Stage, val: Frames) -> None:
         """Score every stage's validation set at this stage's size."""
         if not self._is_main:
             return
         scored = Predictions(val.entries, score_frames(self.engine.averaged, val))
-        write_predictions(predictions_path(self.out_dir, number), scored)
+        write_predictions(predictions_path(self.out_dir, stage.number), scored)
         agreement = {}
-        for set_number, stage in enumerate(self.run.stages, 1):
-            part = scored.select(stage.sources)
+        for set_number, config in enumerate(self.run.stages, 1):
+            part = scored.select(config.sources)
             values = {"srcc": srcc(part.score, part.mos), "plcc": plcc(part.score, part.mos)}
             agreement[str(set_number)] = values
             self._log(
-                f"after stage {number}, on the val set of stage {set_number}: "
+                f"after stage {stage.number}, on the val set of stage {set_number}: "
                 f"SRCC {values['srcc']:.4f}  PLCC {values['plcc']:.4f}  ({len(part.score)} images)"
             )
-        self._run_log.add(self.stage, self.step, {"val": agreement})
+        self._run_log.add(stage.number, self.step, {"val": agreement})
 
     def _save(self, spec: InputSpec) -> None:
         """Write a checkpoint and drop older ones of the same stage."""
@@ -327,6 +320,7 @@ class Trainer:
             spec=spec,
             data_digest=self._plan.digest,
             scaler=self.engine.scaler_state(),
+            parent=self._parent,
         )
         folder = self.checkpoints / checkpoint_name(self.stage, self.step)
         weights = dict(self.engine.averaged.state_dict())
