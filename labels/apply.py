@@ -22,7 +22,6 @@ from labels.grade import DAMAGED, UNDAMAGED, level, mean_grades, read_grades
 
 from mspt.cli.options import read_conditions
 from mspt.evaluation.manifest import Entry, read_manifest, write_manifest
-from mspt.synthesis.synthesize import PRISTINE
 
 FAULTLESS = 90.0  # grade of a photo whose faults only close inspection finds
 MASKING = 0.5  # power: beside damage a photo's own faults count less (docs/log)
@@ -54,7 +53,7 @@ def quality_of_photos(entries: Sequence[Entry], mean: Mapping[str, float]) -> di
     Raises:
         SystemExit: if a photo was not graded.
     """
-    undamaged = {photo_of(e.path.name): e.path.name for e in entries if e.source == PRISTINE}
+    undamaged = {photo_of(e.path.name): e.path.name for e in entries if e.is_undamaged}
     if missing := [e.path for e in entries if undamaged.get(photo_of(e.path.name)) not in mean]:
         raise SystemExit(f"{missing[0]}: no grade of it undamaged; are these the set's grades?")
     return {p: min(1.0, mean[name] / FAULTLESS) ** MASKING for p, name in undamaged.items()}

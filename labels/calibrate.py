@@ -25,14 +25,14 @@ from mspt.evaluation.manifest import read_manifest
 from mspt.evaluation.metrics import Vector, srcc
 from mspt.synthesis.mos import Calibration, VisibleLoss, store_calibration, stored_calibration
 from mspt.synthesis.reference_metrics import DISTANCES
-from mspt.synthesis.synthesize import PRISTINE, kinds_of, read_records
+from mspt.synthesis.synthesize import kinds_of, read_records
 
 PRIOR = 0.15  # draws kinds with few grades to the others; .03 and .5 fit unseen people no better
 
 
 def fit_loss(pool_dir: Path) -> Calibration:
     """Return the constants of a pool, and print how each metric agrees with the loss."""
-    records = [r for r in read_records(pool_dir) if r["source"] != PRISTINE]
+    records = [r for r in read_records(pool_dir) if r["degradation"]]
     distances = [record["distances"] for record in records]
     pool = f"{len(records)} degraded training faces of {pool_dir.name}"
     calibration = replace(Calibration.fit(distances, pool), sight=stored_calibration().sight)
@@ -52,7 +52,7 @@ def fit_visible(pool_dir: Path, set_name: str) -> dict[str, VisibleLoss]:
         SystemExit: if a kind of degradation was not graded.
     """
     graded = level(read_grades(DAMAGED), set_name)
-    records = [r for r in read_records(pool_dir) if r["source"] != PRISTINE]
+    records = [r for r in read_records(pool_dir) if r["degradation"]]
     shown = [r for r in records if Path(r["path"]).name in graded]
     kinds = [kinds_of(record) for record in shown]
     if missing := {k for r in records for k in kinds_of(r)} - {k for row in kinds for k in row}:

@@ -27,7 +27,7 @@ from mspt.synthesis.contact_sheet import write_contact_sheet
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.mos import stored_calibration
-from mspt.synthesis.pixel_ops import resize_square
+from mspt.synthesis.pixel_ops import resize_to_side
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, prepare_worker
 from mspt.synthesis.synthesize import PRISTINE, Photo, kinds_of, read_photos, read_records
 
@@ -39,7 +39,7 @@ SHEETS, SHEET_MOS, SHEET_WIDTH = 12, 0.5, 0.04
 
 def measure_ladders(photo: Photo, seed: int) -> dict[str, list[float]]:
     """Return each kind's labels over the severities, of one photo."""
-    reference = resize_square(crop_centre_square(read_rgb(photo.path)), FRAME_PX)
+    reference = resize_to_side(crop_centre_square(read_rgb(photo.path)), FRAME_PX)
     calibration = stored_calibration()
     return {
         kind: [

@@ -22,6 +22,8 @@ from mspt.evaluation.metrics import srcc
 from mspt.evaluation.predictions import Predictions
 from mspt.synthesis.mos import stored_calibration
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_arms_of_the_ablation_cost_the_same() -> None:
     arms = [ablation.Arm.read(path) for path in sorted(ablation.RUNS.glob("*.toml"))]
@@ -144,9 +146,11 @@ def test_labels_count_faults_where_photos_were_graded(
 ) -> None:
     for name in ("release-test", "outside-test"):
         entries = [
-            Entry(path=tmp_path / name / f"p{p}_{n:02d}.png", mos=mos, identity=f"p{p}", source=s)
+            Entry(
+                path=tmp_path / name / f"p{p}_{n:02d}.png", mos=m, identity=f"p{p}", degradation=d
+            )
             for p in range(2)
-            for n, (mos, s) in enumerate(((1.0, "pristine"), (0.6, "single")))
+            for n, (m, d) in enumerate(((1.0, ""), (0.6, "jpeg")))
         ]
         (tmp_path / name).mkdir()
         write_manifest(tmp_path / name / "manifest.csv", entries)

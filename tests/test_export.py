@@ -22,6 +22,8 @@ from mspt.training.engine import score_frames
 from mspt.training.frames import build_frames
 from mspt.training.run_folder import find_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def test_training_learns_and_the_export_scores_alike(
     run: RunConfig, manifest: Path, tmp_path: Path

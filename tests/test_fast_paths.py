@@ -11,6 +11,8 @@ from PIL import Image, ImageOps
 from mspt.arrays import RGB
 from mspt.inference.scorer import Scorer
 
+pytestmark = pytest.mark.slow
+
 MAX_DIFFERENCE = 0.002  # of a score: what a faster path may cost
 
 

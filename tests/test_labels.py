@@ -111,6 +111,7 @@ def entries() -> list[Entry]:
             mos=mos,
             identity=f"p{person}",
             source="pristine" if mos == 1 else "single",
+            degradation="" if mos == 1 else "jpeg",
         )
         for person in range(5)
         for mos in (1.0, 0.9, 0.6, 0.3)
@@ -193,7 +194,7 @@ def test_a_set_is_fitted_by_its_grades_and_its_photos_own_faults(
             name = f"{photo}_{number:02d}.png"
             record = {"path": name, "source": "single", "degradation": kinds[0]}
             records.append(record | {"chain": kinds * (len(kinds) > 1), "distances": distances})
-            entries.append(Entry(path=data / name, mos=0.5, source="single"))
+            entries.append(Entry(path=data / name, mos=0.5, degradation=kinds[0]))
             loss = calibration.loss(distances)
             mos = own * (1 - VisibleLoss.mean(true[k] for k in kinds).seen(loss))
             marks = np.interp(mos, *zip(*((m, g) for g, m in LABEL_OF_GRADE), strict=True))
@@ -235,7 +236,10 @@ def test_graders_labels_and_models_are_compared(entries: list[Entry]) -> None:
     assert cells["ann, bob"][0].split()[0] == "1.000"
     assert cells["mean grade, label"][0].strip() == ""
     assert float(cells["mean grade, label"][1].split()[0]) < 1
-    real = [replace(e, mos=math.nan, source="wild" if e.mos < 1 else "pristine") for e in graded]
+    real = [
+        replace(e, mos=math.nan, degradation="", source="wild" if e.mos < 1 else "pristine")
+        for e in graded
+    ]
     lines = list(compare_undamaged(real, grades, {"base": scores["base"][: len(real)]}))
     assert lines[0] == "| SRCC of | all (15) | wild (10) | pristine (5) |"
     assert "label" not in "".join(lines)

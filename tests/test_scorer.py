@@ -85,7 +85,7 @@ def test_photos_wait_while_too_many_pixels_are_decoded(
     """With a budget of one photo's pixels no two of them are held at once."""
     monkeypatch.setattr(scorer, "_pixels", Budget(320 * 320))
     held, most = 0, 0
-    prepare = scorer_module.resize_square
+    prepare = scorer_module.resize_to_input
 
     def slowly(square: RGB, spec: InputSpec) -> RGB:
         nonlocal held, most
@@ -95,7 +95,7 @@ def test_photos_wait_while_too_many_pixels_are_decoded(
         held -= 1
         return prepare(square, spec)
 
-    monkeypatch.setattr(scorer_module, "resize_square", slowly)
+    monkeypatch.setattr(scorer_module, "resize_to_input", slowly)
     results = list(scorer.score_many(PATHS, workers=4))
     assert [r.status for r in results] == ["ok"] * len(PATHS)
     assert most == 1

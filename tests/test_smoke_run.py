@@ -11,6 +11,8 @@ from conftest import ROOT, RunCli
 
 import mspt
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_drawn_faces_become_a_model(run_cli: RunCli, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from mspt.training.config import RunConfig
 from mspt.training.network import MsptNetwork
 from mspt.training.start_weights import load_start_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:

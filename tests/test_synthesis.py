@@ -16,13 +16,14 @@ from mspt.arrays import RGB
 from mspt.errors import ConfigError, DataError, DecodeError
 from mspt.evaluation.manifest import read_manifest
 from mspt.image.preprocess import resize_rgb
-from mspt.synthesis import labels, synthesize
-from mspt.synthesis import pixel_ops as filters
+from mspt.synthesis import mos, pixel_ops, synthesize
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.mos import Calibration, VisibleLoss, stored_calibration
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances
 from mspt.synthesis.synthesize import SynthesisPlan, draw_jobs, read_photos, read_records
+
+pytestmark = pytest.mark.slow
 
 SMALL = {"single": 2, "second_order": 1, "chained": 1, "capture": 1, "photo_filter": 1}
 PLAN = SynthesisPlan(**SMALL, frame_px=128, min_side_px=128)
@@ -113,11 +114,11 @@ def test_the_stored_calibration_is_complete() -> None:
 def test_constants_are_read_as_they_were_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(labels, "_STORED", tmp_path / "calibration.json")
+    monkeypatch.setattr(mos, "_STORED", tmp_path / "calibration.json")
     before = stored_calibration()
     changed = replace(before, sight={"haze": VisibleLoss(0.5, 2.0)})
     try:
-        assert labels.store_calibration(changed) == tmp_path / "calibration.json"
+        assert mos.store_calibration(changed) == tmp_path / "calibration.json"
         assert stored_calibration() == changed != before
     finally:
         stored_calibration.cache_clear()
@@ -126,11 +127,11 @@ def test_constants_are_read_as_they_were_written(
 @pytest.mark.parametrize(
     "kernel",
     [
-        filters.gaussian_kernel(2, 1, 0.5),
-        filters.plateau_kernel(2, 1, 0.5, 1.5),
-        filters.disk_kernel(3.2),
-        filters.motion_kernel(9, 0.3),
-        filters.sinc_kernel(1.5, 10),
+        pixel_ops.gaussian_kernel(2, 1, 0.5),
+        pixel_ops.plateau_kernel(2, 1, 0.5, 1.5),
+        pixel_ops.disk_kernel(3.2),
+        pixel_ops.motion_kernel(9, 0.3),
+        pixel_ops.sinc_kernel(1.5, 10),
     ],
     ids=["gaussian", "plateau", "disk", "motion", "sinc"],
 )
@@ -138,16 +139,16 @@ def test_kernels_keep_a_flat_image_flat_and_turn_about_their_centre(kernel: np.n
     assert kernel.sum() == pytest.approx(1)
     assert np.allclose(kernel, kernel[::-1, ::-1])
     flat = np.full((50, 40, 3), 77, dtype=np.uint8)
-    assert (filters.convolve(flat, kernel) == 77).all()
+    assert (pixel_ops.convolve(flat, kernel) == 77).all()
 
 
 def test_the_convolution_is_scipys(face: RGB) -> None:
     from scipy.ndimage import convolve
 
-    kernel = filters.gaussian_kernel(2.3, 1.1, 0.4)
+    kernel = pixel_ops.gaussian_kernel(2.3, 1.1, 0.4)
     small = face[:60, :50].astype(float)
     expected = np.stack([convolve(small[..., c], kernel, mode="reflect") for c in range(3)], -1)
-    assert np.allclose(filters.convolve_float(small, kernel), expected)
+    assert np.allclose(pixel_ops.convolve_float(small, kernel), expected)
 
 
 def test_the_box_mean_is_scipys(face: RGB) -> None:
@@ -155,14 +156,14 @@ def test_the_box_mean_is_scipys(face: RGB) -> None:
 
     small = face[:60, :50].astype(float)
     expected = uniform_filter(small, (9, 9, 1), mode="reflect")
-    assert np.allclose(filters.box_mean(small, 4), expected)
+    assert np.allclose(pixel_ops.box_mean(small, 4), expected)
 
 
 def test_smoothing_wipes_texture_and_keeps_edges() -> None:
     rng = default_rng(0)
     step = np.where(np.arange(80) < 40, 60, 190)[None, :, None]
-    noisy = filters.round_to_rgb(step + 4 * rng.standard_normal((80, 80, 1)) + np.zeros(3))
-    smooth = filters.smooth_inside_edges(noisy, 6, 0.001).astype(float)
+    noisy = pixel_ops.round_to_rgb(step + 4 * rng.standard_normal((80, 80, 1)) + np.zeros(3))
+    smooth = pixel_ops.smooth_inside_edges(noisy, 6, 0.001).astype(float)
     assert smooth[:, 5:30].std() < noisy[:, 5:30].std() / 2
     assert smooth[:, 41:43].mean() - smooth[:, 37:39].mean() > 110
 
@@ -170,7 +171,7 @@ def test_smoothing_wipes_texture_and_keeps_edges() -> None:
 def test_the_sinc_kernel_is_built_of_the_bessel_function() -> None:
     from scipy.special import j1
 
-    kernel = filters.sinc_kernel(2.0, 7)
+    kernel = pixel_ops.sinc_kernel(2.0, 7)
     ratio = kernel[7, 9] / kernel[7, 10]
     assert ratio == pytest.approx((j1(4.0) / 2) / (j1(6.0) / 3))
 

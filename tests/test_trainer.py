@@ -30,6 +30,8 @@ from mspt.training.network import MsptNetwork
 from mspt.training.plan import make_plan
 from mspt.training.run_log import read_metrics
 
+pytestmark = pytest.mark.slow
+
 
 def with_settings(run: RunConfig, number: int, **settings: object) -> RunConfig:
     """Return a run whose stage `number` is changed."""

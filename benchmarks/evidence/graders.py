@@ -17,7 +17,6 @@ from labels.grade import Grade, mean_grades
 from mspt.evaluation.evaluate import Indices, estimate
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import Vector, srcc
-from mspt.synthesis.synthesize import PRISTINE
 
 UNDAMAGED, DEGRADED = "undamaged", "degraded"
 RESAMPLES = 1000
@@ -33,7 +32,7 @@ class Graded:
     def parts(self) -> dict[str, "Graded"]:
         """Return undamaged and degraded photos apart; photos without labels by source."""
         names = [
-            e.source if math.isnan(e.mos) else UNDAMAGED if e.source == PRISTINE else DEGRADED
+            e.source if math.isnan(e.mos) else UNDAMAGED if e.is_undamaged else DEGRADED
             for e in self.entries
         ]
         rows = {name: np.flatnonzero(np.array(names) == name) for name in dict.fromkeys(names)}

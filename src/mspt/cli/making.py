@@ -39,7 +39,7 @@ def synthesize(
     with extra("synth"):
         from mspt.synthesis.contact_sheet import write_contact_sheet
         from mspt.synthesis.reference_metrics import check_installed
-        from mspt.synthesis.synthesize import PRISTINE, SynthesisPlan, read_photos
+        from mspt.synthesis.synthesize import SynthesisPlan, read_photos
         from mspt.synthesis.synthesize import synthesize as make_images
     from mspt.evaluation.manifest import read_manifest
     from mspt.parallel import usable_cores
@@ -60,7 +60,7 @@ def synthesize(
         )
     entries = read_manifest(manifest)
     write_contact_sheet(entries, out_dir / "contact-sheet.jpg")
-    used = sum(entry.source == PRISTINE for entry in entries)
+    used = sum(entry.is_undamaged for entry in entries)
     click.echo(f"{len(entries)} images of {used} photos: {manifest}")
     if used < len(photos):
         small = f"short side below {plan_options['min_side_px']} px"

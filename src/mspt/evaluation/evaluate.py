@@ -196,7 +196,7 @@ def _pristine_pairs(entries: Sequence[Entry]) -> Iterator[Pair]:
     for identity, members in _indices_by(entries, lambda entry: entry.identity).items():
         if not identity:
             continue
-        pristine = [i for i in members if not entries[i].degradation]
+        pristine = [i for i in members if entries[i].is_undamaged]
         if len(pristine) == 1:  # with several photos of a face, whose version is it?
             (best,) = pristine
             damaged = (i for i in members if entries[i].degradation)

@@ -35,6 +35,11 @@ class Entry:
     severity: float | None = None  # 0..1 within the kind
 
     @property
+    def is_undamaged(self) -> bool:
+        """Tell whether nothing was done to the photo: `mspt synthesize` names what it did."""
+        return not self.degradation
+
+    @property
     def group(self) -> str:
         """Return what must stay together in splits and bootstraps."""
         return self.identity or str(self.path)

@@ -68,7 +68,7 @@ def prepare_rgb(rgb: RGB, spec: InputSpec) -> RGB:
 
     Crops before it resizes: the same field of view for less work.
     """
-    return resize_square(crop_scored_square(rgb, spec), spec)
+    return resize_to_input(crop_scored_square(rgb, spec), spec)
 
 
 def crop_scored_square(rgb: RGB, spec: InputSpec) -> RGB:
@@ -76,6 +76,6 @@ def crop_scored_square(rgb: RGB, spec: InputSpec) -> RGB:
     return crop_centre_square(rgb, round(min(rgb.shape[:2]) * spec.crop_side / spec.short_side))
 
 
-def resize_square(square: RGB, spec: InputSpec) -> RGB:
+def resize_to_input(square: RGB, spec: InputSpec) -> RGB:
     """Return a cut-out square as the network's input, uint8 (S, S, 3)."""
     return resize_rgb(square, spec.crop_side, spec.crop_side, spec.resample)

@@ -11,7 +11,7 @@ from importlib import resources
 
 from mspt.arrays import RGB
 from mspt.image.decode import decode_rgb
-from mspt.image.preprocess import resize_rgb, resize_square
+from mspt.image.preprocess import resize_rgb, resize_to_input
 from mspt.spec import InputSpec
 
 _SIDES_PX = (320, 96, 32)  # from a fair picture to a very bad one
@@ -21,4 +21,4 @@ def probe_squares(spec: InputSpec) -> Iterator[RGB]:
     """Yield the probe's pictures, uint8 (S, S, 3)."""
     face = decode_rgb(resources.files("mspt.inference").joinpath("probe.jpg").read_bytes())
     for side in _SIDES_PX:
-        yield resize_square(resize_rgb(face, side, side), spec)
+        yield resize_to_input(resize_rgb(face, side, side), spec)

@@ -23,7 +23,7 @@ from mspt.errors import ConfigError, ImageError
 from mspt.image.crop import crop_face_square
 from mspt.image.decode import MAX_PIXELS, Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
 from mspt.image.factors import explain, load_reference, measure_factors
-from mspt.image.preprocess import crop_scored_square, resize_square
+from mspt.image.preprocess import crop_scored_square, resize_to_input
 from mspt.inference.faces import FaceDetector, find_detector
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, embedded_models, find_model
 from mspt.inference.session import Backend, open_session
@@ -252,7 +252,7 @@ class Scorer:
         )
 
     def _score_square(self, square: RGB, about: QualityScore) -> QualityScore:
-        prepared = resize_square(square, self.info.spec)
+        prepared = resize_to_input(square, self.info.spec)
         score = round(self._session.score_rgb(prepared), _DECIMALS)
         result = replace(about, score=score, percentile=self.info.reference.percentile(score))
         if self._factor_reference is None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from mspt.evaluation.manifest import Entry
 from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
-from mspt.synthesis.pixel_ops import resize_square
+from mspt.synthesis.pixel_ops import resize_to_side
 
 _CAPTION_PX = 14
 _ROWS = 10
@@ -33,7 +33,7 @@ def write_contact_sheet(
     for index, entry in enumerate(chosen):
         row, column = divmod(index, columns)
         corner = (column * thumb_px, row * cell_height)
-        thumb = resize_square(crop_centre_square(read_rgb(entry.path)), thumb_px)
+        thumb = resize_to_side(crop_centre_square(read_rgb(entry.path)), thumb_px)
         sheet.paste(Image.fromarray(thumb), corner)
         kind = (entry.degradation or entry.source)[:18]
         caption_at = (corner[0] + 2, corner[1] + thumb_px + 1)

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from mspt.arrays import RGB
-from mspt.synthesis import pixel_ops as filters
+from mspt.synthesis import pixel_ops
 
 Degradation = Callable[[RGB, float, Generator], RGB]
 
@@ -26,25 +26,25 @@ def between(low: float, high: float, severity: float) -> float:
 def gaussian_blur(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Blur evenly."""
     sigma = between(0.8, 10, severity)
-    return filters.convolve(rgb, filters.gaussian_kernel(sigma, sigma, 0))
+    return pixel_ops.convolve(rgb, pixel_ops.gaussian_kernel(sigma, sigma, 0))
 
 
 def anisotropic_blur(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Blur more along one direction than across it."""
     ratio, angle = rng.uniform(0.25, 0.6), rng.uniform(0, np.pi)
     sigma = between(1.1, 14, severity)
-    return filters.convolve(rgb, filters.gaussian_kernel(sigma, sigma * ratio, angle))
+    return pixel_ops.convolve(rgb, pixel_ops.gaussian_kernel(sigma, sigma * ratio, angle))
 
 
 def defocus_blur(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Blur with the disk of a lens out of focus."""
-    return filters.convolve(rgb, filters.disk_kernel(between(1.4, 14, severity)))
+    return pixel_ops.convolve(rgb, pixel_ops.disk_kernel(between(1.4, 14, severity)))
 
 
 def motion_blur(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Blur along a straight streak."""
     angle = rng.uniform(0, np.pi)
-    return filters.convolve(rgb, filters.motion_kernel(between(3.5, 56, severity), angle))
+    return pixel_ops.convolve(rgb, pixel_ops.motion_kernel(between(3.5, 56, severity), angle))
 
 
 _UP_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
@@ -58,55 +58,55 @@ def low_resolution(rgb: RGB, severity: float, rng: Generator) -> RGB:
     up_filter = _UP_FILTERS[rng.integers(3)]
     amount = severity * rng.uniform(0.3, 1.5) if rng.random() < 1 / 3 else 0.0
     side = rgb.shape[0]
-    small = filters.resize_square(rgb, max(8, round(side / between(1.15, 13, severity))))
-    large = filters.resize_with(small, side, up_filter)
-    return filters.sharpen(large, amount, 1.5) if amount else large
+    small = pixel_ops.resize_to_side(rgb, max(8, round(side / between(1.15, 13, severity))))
+    large = pixel_ops.resize_with(small, side, up_filter)
+    return pixel_ops.sharpen(large, amount, 1.5) if amount else large
 
 
 def gaussian_noise(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Add white noise, grey or coloured."""
     grey = bool(rng.random() < 0.4)
-    return filters.add_gaussian_noise(rgb, between(1.5, 60, severity), rng, grey)
+    return pixel_ops.add_gaussian_noise(rgb, between(1.5, 60, severity), rng, grey)
 
 
 def shot_noise(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Add signal-dependent noise, grey or coloured."""
     grey = bool(rng.random() < 0.4)
-    return filters.add_shot_noise(rgb, between(0.1, 20, severity), rng, grey)
+    return pixel_ops.add_shot_noise(rgb, between(0.1, 20, severity), rng, grey)
 
 
 def iso_noise(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Add a small sensor's grain and colour blotches."""
-    return filters.add_iso_noise(rgb, between(1.5, 22, severity), rng)
+    return pixel_ops.add_iso_noise(rgb, between(1.5, 22, severity), rng)
 
 
 def jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Compress as JPEG."""
-    return filters.recompress(rgb, "JPEG", round(between(80, 4, severity)))
+    return pixel_ops.recompress(rgb, "JPEG", round(between(80, 4, severity)))
 
 
 def webp(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Compress as WebP."""
-    return filters.recompress(rgb, "WEBP", round(between(80, 1, severity)))
+    return pixel_ops.recompress(rgb, "WEBP", round(between(80, 1, severity)))
 
 
 def double_jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Compress as JPEG twice, the second block grid shifted against the first."""
     shift_px, ratio = rng.integers(1, 8, size=2), rng.uniform(1, 2)
     quality = between(80, 5, severity)
-    first = filters.recompress(rgb, "JPEG", round(quality))
+    first = pixel_ops.recompress(rgb, "JPEG", round(quality))
     moved = np.roll(first, tuple(shift_px), axis=(0, 1))
-    second = filters.recompress(moved, "JPEG", min(95, round(quality * ratio)))
+    second = pixel_ops.recompress(moved, "JPEG", min(95, round(quality * ratio)))
     return np.roll(second, tuple(-shift_px), axis=(0, 1))
 
 
 def platform_jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Upload and share: compressed, shrunk to a platform's size, compressed again, enlarged."""
     up_filter = _UP_FILTERS[rng.integers(3)]
-    first = filters.recompress(rgb, "JPEG", int(rng.integers(75, 95)))
-    small = filters.resize_square(first, round(rgb.shape[0] * between(0.85, 0.15, severity)))
-    shared = filters.recompress(small, "JPEG", round(between(88, 30, severity)))
-    return filters.resize_with(shared, rgb.shape[0], up_filter)
+    first = pixel_ops.recompress(rgb, "JPEG", int(rng.integers(75, 95)))
+    small = pixel_ops.resize_to_side(first, round(rgb.shape[0] * between(0.85, 0.15, severity)))
+    shared = pixel_ops.recompress(small, "JPEG", round(between(88, 30, severity)))
+    return pixel_ops.resize_with(shared, rgb.shape[0], up_filter)
 
 
 def damaged_jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
@@ -118,7 +118,7 @@ def damaged_jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
     empty = bool(rng.random() < 0.5)
     broken = np.full_like(rgb, 128)
     if not empty:
-        broken = filters.round_to_rgb(np.roll(rgb, shift, axis=1) + drift)
+        broken = pixel_ops.round_to_rgb(np.roll(rgb, shift, axis=1) + drift)
     result = rgb.copy()
     result[intact_rows + 16 :] = broken[intact_rows + 16 :]
     row = slice(intact_rows, intact_rows + 16)
@@ -128,19 +128,19 @@ def damaged_jpeg(rgb: RGB, severity: float, rng: Generator) -> RGB:
 
 def overexposure(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Multiply the light until highlights clip."""
-    return filters.scale_light(rgb, np.full(3, between(1.3, 6, severity)))
+    return pixel_ops.scale_light(rgb, np.full(3, between(1.3, 6, severity)))
 
 
 def underexposure(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Take light away, rounding in 8 bits."""
-    return filters.scale_light(rgb, np.full(3, between(0.65, 0.03, severity)))
+    return pixel_ops.scale_light(rgb, np.full(3, between(0.65, 0.03, severity)))
 
 
 def low_contrast(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Pull all values towards one grey."""
     grey = rng.uniform(90, 190)
     contrast = between(0.88, 0.22, severity)
-    return filters.round_to_rgb(grey + contrast * (rgb.astype(np.float64) - grey))
+    return pixel_ops.round_to_rgb(grey + contrast * (rgb.astype(np.float64) - grey))
 
 
 def color_cast(rgb: RGB, severity: float, rng: Generator) -> RGB:
@@ -148,52 +148,52 @@ def color_cast(rgb: RGB, severity: float, rng: Generator) -> RGB:
     direction = rng.standard_normal(3)
     direction -= direction.mean()
     direction /= np.abs(direction).max()
-    return filters.scale_light(rgb, np.exp(direction * between(0.12, 1.2, severity)))
+    return pixel_ops.scale_light(rgb, np.exp(direction * between(0.12, 1.2, severity)))
 
 
 def mixed_light(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Light the scene from one side, in two colours."""
-    slope = filters.gradient(rgb.shape[0], rng.uniform(0, 2 * np.pi))
+    slope = pixel_ops.gradient(rgb.shape[0], rng.uniform(0, 2 * np.pi))
     tint = rng.uniform(-0.5, 0.5, 3)
-    return filters.scale_linear_light(
+    return pixel_ops.scale_linear_light(
         rgb, np.exp(between(0.25, 2.5, severity) * slope * (1 + tint - tint.mean()))
     )
 
 
 def haze(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Look through mist or a dirty lens: a bright veil, uneven, over all."""
-    slope = filters.gradient(rgb.shape[0], rng.uniform(0, 2 * np.pi))
+    slope = pixel_ops.gradient(rgb.shape[0], rng.uniform(0, 2 * np.pi))
     airlight = rng.uniform(170, 245) + rng.uniform(-8, 8, 3)
     veil = np.clip(between(0.07, 0.75, severity) * (1 + rng.uniform(0, 0.4) * slope), 0, 0.95)
-    return filters.round_to_rgb(rgb * (1 - veil) + airlight * veil)
+    return pixel_ops.round_to_rgb(rgb * (1 - veil) + airlight * veil)
 
 
 def skin_smoothing(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Smooth skin as beauty filters do: texture goes, edges stay."""
     radius = int(rng.integers(5, 15))
-    return filters.smooth_inside_edges(rgb, radius, between(0.0006, 0.05, severity))
+    return pixel_ops.smooth_inside_edges(rgb, radius, between(0.0006, 0.05, severity))
 
 
 def restoration(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Restore too much: a small face enlarged, its texture wiped away, its edges sharpened."""
     radius, sigma_px = int(rng.integers(3, 8)), rng.uniform(1.2, 2.5)
     side = rgb.shape[0]
-    small = filters.resize_square(rgb, max(16, round(side / between(1.5, 10, severity))))
-    large = filters.resize_with(small, side, Image.Resampling.BICUBIC)
-    smooth = filters.smooth_inside_edges(large, radius, between(0.0005, 0.02, severity))
-    return filters.sharpen(smooth, between(0.5, 3, severity), sigma_px)
+    small = pixel_ops.resize_to_side(rgb, max(16, round(side / between(1.5, 10, severity))))
+    large = pixel_ops.resize_with(small, side, Image.Resampling.BICUBIC)
+    smooth = pixel_ops.smooth_inside_edges(large, radius, between(0.0005, 0.02, severity))
+    return pixel_ops.sharpen(smooth, between(0.5, 3, severity), sigma_px)
 
 
 def banding(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Leave few levels per channel."""
     steps = between(28, 3, severity)
-    return filters.round_to_rgb(np.floor(rgb / 255 * steps + 0.5 + 1e-6) * (255 / steps))
+    return pixel_ops.round_to_rgb(np.floor(rgb / 255 * steps + 0.5 + 1e-6) * (255 / steps))
 
 
 def oversharpening(rgb: RGB, severity: float, rng: Generator) -> RGB:
     """Sharpen until edges carry halos."""
     sigma_px = rng.uniform(0.8, 2.5)
-    return filters.sharpen(rgb, between(0.8, 10, severity), sigma_px)
+    return pixel_ops.sharpen(rgb, between(0.8, 10, severity), sigma_px)
 
 
 def lost_blocks(rgb: RGB, severity: float, rng: Generator) -> RGB:

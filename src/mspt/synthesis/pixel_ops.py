@@ -207,7 +207,7 @@ def resize_with(rgb: RGB, side_px: int, resample: Image.Resampling) -> RGB:
     return np.asarray(Image.fromarray(rgb).resize((side_px, side_px), resample))
 
 
-def resize_square(rgb: RGB, side_px: int) -> RGB:
+def resize_to_side(rgb: RGB, side_px: int) -> RGB:
     """Resize a square image with the project's own filter."""
     return resize_rgb(rgb, side_px, side_px)
 

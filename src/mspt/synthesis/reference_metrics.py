@@ -15,7 +15,7 @@ from mspt.arrays import RGB
 from mspt.compat import make_torchvision_importable
 from mspt.errors import MissingExtraError
 from mspt.parallel import keep_freed_memory
-from mspt.synthesis.pixel_ops import resize_square
+from mspt.synthesis.pixel_ops import resize_to_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ def _to_tensor(rgb: RGB, side_px: int) -> "Tensor":
     """Return (1, 3, side, side) in 0..1."""
     import torch
 
-    small = resize_square(rgb, side_px)
+    small = resize_to_side(rgb, side_px)
     return torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float() / 255
 
 

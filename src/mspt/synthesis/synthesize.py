@@ -33,7 +33,7 @@ from mspt.image.decode import read_rgb
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.mixtures import MIXED, chained, chained_kinds
 from mspt.synthesis.mos import stored_calibration
-from mspt.synthesis.pixel_ops import resize_square, to_gray
+from mspt.synthesis.pixel_ops import resize_to_side, to_gray
 from mspt.synthesis.reference_metrics import measure_distances, prepare_worker
 
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
@@ -287,7 +287,7 @@ def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str,
         raise type(error)(f"{photo.path}: {error}") from error
     if min(rgb.shape[:2]) < plan.min_side_px:
         return photo.name, []
-    reference = resize_square(crop_centre_square(rgb), plan.frame_px)
+    reference = resize_to_side(crop_centre_square(rgb), plan.frame_px)
     if _loses_colour(photo.name, plan):
         reference = to_gray(reference)
     records = [_save(photo, out_dir, 0, reference, source=PRISTINE)]
