@@ -15,7 +15,7 @@ from typing import Literal
 
 from mspt.errors import DataError
 from mspt.files import whole_file
-from mspt.image.decode import SUFFIXES
+from mspt.image.formats import SUFFIXES
 
 SPLITS = ("train", "val", "test")
 Labels = Literal["needed", "optional", "ignored"]

@@ -1,16 +1,19 @@
 """Decode image bytes to upright RGB.    [decode] -> crop -> preprocess -> session
 
-In:   JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF (first page) bytes.
-Out:  `rgb`, uint8, (height, width, 3): EXIF turned, alpha laid over white, 16 bits cut to 8.
-Not here: what to cut out (crop.py), resizing (preprocess.py). Colour profiles are ignored.
+In:   bytes of a format in formats.py; of a GIF the first frame, of a TIFF the first photo.
+Out:  `rgb`, uint8, (height, width, 3): EXIF turned, in sRGB, alpha over white, 16 bits cut to 8.
+Not here: colour profiles (colour.py), what to cut out (crop.py), resizing (preprocess.py).
 
 The limits on bytes and pixels are checked before a pixel is decoded.
 """
 
+import ctypes
 import io
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +22,14 @@ from PIL import Image, UnidentifiedImageError
 
 from mspt.arrays import RGB
 from mspt.errors import DecodeError, ImageError, ImageTooLargeError, ImageTooSmallError
-
-# Pillow's name of every format that is read, and the suffixes of its files
-FORMATS = {
-    "JPEG": (".jpg", ".jpeg"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-}
-SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+from mspt.image.colour import has_other_colours, to_srgb
+from mspt.image.formats import (
+    FORMATS,
+    explain_unread,
+    find_tiff_page,
+    heif_is_installed,
+    is_heif,
+)
 
 MAX_BYTES = 128 * 2**20  # of one encoded image
 MAX_PIXELS = 128_000_000  # of one image: a 108-megapixel phone photo passes
@@ -74,7 +74,13 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None) -> RGB:
     if not data:
         raise DecodeError("the file is empty")
     _check_bytes(len(data))
-    with _image_errors(), Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
+    _silence_libtiff()
+    formats = [name for name in FORMATS if name != "HEIF"]
+    if is_heif(data) and heif_is_installed():
+        formats = ["HEIF"]
+    with _image_errors(data), Image.open(io.BytesIO(data), formats=formats) as image:
+        if image.format == "TIFF":
+            find_tiff_page(image)
         check_size(*image.size)  # before a pixel is decoded
         if reserve:
             reserve(image.width * image.height)
@@ -89,24 +95,28 @@ def rgb_of_pil(image: Image.Image) -> RGB:
     """
     with _image_errors():
         check_size(*image.size)
-        rgb = np.asarray(_lay_over_white(image))
+        rgb = np.asarray(_lay_over_white(to_srgb(image)))
         return _turn_upright(rgb, _orientation_of(image))
 
 
 @contextmanager
-def _image_errors() -> Iterator[None]:
+def _image_errors(data: bytes = b"") -> Iterator[None]:
     """Turn whatever decoding raises into an ImageError: a bad image must never end a run."""
     try:
         yield
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise DecodeError(f"not an image of a known format ({', '.join(FORMATS)})") from error
+        raise DecodeError(explain_unread(data)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"more than the {MAX_PIXELS} pixels allowed") from error
     except MemoryError as error:
         raise ImageTooLargeError("not enough memory to decode it") from error
     except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
+        if isinstance(error, AssertionError) or "closed" in str(error):
+            raise DecodeError(
+                "the picture's file is closed; hand it over inside its `with` block, or load() it"
+            ) from error
         raise DecodeError(f"damaged or cut short: {error or type(error).__name__}") from error
 
 
@@ -142,7 +152,22 @@ def _decode_jpeg(image: Image.Image, data: bytes) -> RGB:
     except ValueError:
         # simplejpeg refuses what libjpeg merely warns of; Pillow tells the cut from the harmless.
         return rgb_of_pil(image)
+    if has_other_colours(image):
+        gray_or_colour = Image.fromarray(rgb[:, :, 0] if image.mode == "L" else rgb)
+        gray_or_colour.info = dict(image.info)
+        rgb = np.asarray(to_srgb(gray_or_colour).convert("RGB"))
     return _turn_upright(rgb, _orientation_of(image))
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Keep libtiff's own lines off stderr: they name no file, and the row says what is wrong."""
+    with suppress(OSError, AttributeError):  # Pillow built in another way
+        library = ctypes.CDLL(import_module("PIL._imaging").__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            setter = getattr(library, name)
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            setter(None)
 
 
 def _orientation_of(image: Image.Image) -> int:

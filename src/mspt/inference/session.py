@@ -8,9 +8,10 @@ depend on its neighbours. Callers run in parallel on one shared session.
 """
 
 import os
+import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -166,7 +167,8 @@ class _OpenVino:
 
     def __init__(self, path: Path) -> None:
         try:
-            import openvino
+            with _without_telemetry():
+                import openvino
         except ModuleNotFoundError as error:
             raise MissingExtraError.of("fast", error) from error
         core = openvino.Core()
@@ -215,6 +217,20 @@ class _OpenVino:
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
         return float(request.infer({_INPUT: rgb[None]})[0][0])
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Let openvino take its own stub for the package by which it reports each import."""
+    name = "openvino_telemetry"
+    is_there = name in sys.modules
+    if not is_there:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if not is_there:
+            del sys.modules[name]
 
 
 def offers_bf16() -> bool:

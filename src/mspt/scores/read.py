@@ -2,7 +2,7 @@
 
 In:   a .csv, .jsonl or .parquet file with at least the columns NEEDED.
 Out:  ScoreRows in the file's order, one at a time: a million rows need no memory to speak of.
-Not here: which rows to choose (selection.py), what they say together (summary.py).
+Not here: which rows to choose (select.py), what they say together (summary.py).
 """
 
 import csv

@@ -2,7 +2,7 @@
 
 In:   ScoreRows, or the scores of all rows that have one.
 Out:  the chosen rows; operating points.
-Not here: reading and writing rows (scorefile.py), copying photos (copying.py).
+Not here: reading and writing rows (read.py), copying photos (copying.py).
 
 A criterion becomes a Cut first, which needs the scores alone; then the rows pass by it one at a
 time, so that a large file is never held in memory.

@@ -2,7 +2,7 @@
 
 In:   a ScoreFile, read twice: once to count, once to pick the rows that are shown.
 Out:  a Summary.
-Not here: how it looks (report_page.py).
+Not here: how it looks (page.py).
 """
 
 from array import array

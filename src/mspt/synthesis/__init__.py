@@ -1,1 +1,1 @@
-"""Layer 4: pristine faces -> degraded faces with a full-reference `mos`."""
+"""Layer 5: pristine faces -> degraded faces with a full-reference `mos`."""

@@ -7,8 +7,7 @@ Metrics punish haze, colour filters and one-sided light more than eyes do, block
 constants per kind of damage say what eyes see of a loss (`VisibleLoss`), and `mos` is 1 minus that.
 
 The constants are part of the score's meaning: computed once by labels/calibrate.py from a
-pool and by labels/calibrate.py from blind grades, stored in calibration.json, never per
-run.
+pool of degraded faces and from blind grades, stored in calibration.json, never per run.
 """
 
 import json
