@@ -107,10 +107,19 @@ def test_the_probe_for_heavy_modules_sees_them() -> None:
 
 def test_public_names_are_these() -> None:
     assert mspt.__all__ == [
+        "ConfigError",
+        "DataError",
+        "DecodeError",
+        "FaceBox",
+        "FaceSearch",
+        "Factors",
         "ImageError",
+        "MissingExtraError",
+        "MissingFileError",
         "ModelError",
         "MsptError",
         "QualityScore",
+        "Scored",
         "Scorer",
         "__version__",
         "load",

@@ -1,5 +1,6 @@
 """Scoring: the same photo gives the same score on any path, and bad images give results."""
 
+import io
 import json
 import pickle
 import threading
@@ -251,3 +252,30 @@ def test_the_embedded_model_is_the_papers_size() -> None:
     assert info.licence
     assert b".py" not in path.read_bytes(), "a path of the exporting machine"
     assert len(info.reference.quantiles) == 101
+
+
+def test_binary_files_are_scored_and_text_files_refused(scorer: Scorer, tmp_path: Path) -> None:
+    expected = scorer.score(ORIGINAL).score
+    assert scorer.score(io.BytesIO(ORIGINAL.read_bytes())).score == expected
+    with ORIGINAL.open("rb") as file:
+        assert scorer.score(file).score == expected
+    (tmp_path / "t.txt").write_text("text")
+    with (tmp_path / "t.txt").open() as file, pytest.raises(TypeError, match="in binary mode"):
+        scorer.score(file)  # type: ignore[arg-type]
+
+
+def test_a_missing_file_is_also_pythons_own_error(scorer: Scorer) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere.jpg: cannot be read: No such file"):
+        scorer.score("nowhere.jpg")
+
+
+def test_a_scorer_says_what_it_is(scorer: Scorer) -> None:
+    assert repr(scorer) == f"Scorer({scorer.label!r}, 640 px, onnxruntime fp32)"
+
+
+def test_the_square_that_was_scored_can_be_cut_out_again(scorer: Scorer, face: RGB) -> None:
+    wide = np.pad(face, ((0, 0), (200, 101), (0, 0)))
+    result = scorer.score(wide)
+    assert result.square == (150, 0, 470, 320)
+    x1, y1, x2, y2 = result.square
+    assert scorer.score(np.ascontiguousarray(wide[y1:y2, x1:x2])).score == result.score

@@ -10,30 +10,56 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mspt.errors import ImageError, ModelError, MsptError
-    from mspt.inference.scorer import Scorer, load
-    from mspt.results import QualityScore
+    from mspt.errors import (
+        ConfigError,
+        DataError,
+        DecodeError,
+        ImageError,
+        MissingExtraError,
+        MissingFileError,
+        ModelError,
+        MsptError,
+    )
+    from mspt.inference.scorer import FaceSearch, Scorer, load
+    from mspt.results import FaceBox, Factors, QualityScore, Scored
 
 __version__ = "0.1.0"  # of the package and its metadata
 
+_HOMES = {
+    "ConfigError": "mspt.errors",
+    "DataError": "mspt.errors",
+    "DecodeError": "mspt.errors",
+    "FaceBox": "mspt.results",
+    "FaceSearch": "mspt.inference.scorer",
+    "Factors": "mspt.results",
+    "ImageError": "mspt.errors",
+    "MissingExtraError": "mspt.errors",
+    "MissingFileError": "mspt.errors",
+    "ModelError": "mspt.errors",
+    "MsptError": "mspt.errors",
+    "QualityScore": "mspt.results",
+    "Scored": "mspt.results",
+    "Scorer": "mspt.inference.scorer",
+    "load": "mspt.inference.scorer",
+}
 __all__ = [
+    "ConfigError",
+    "DataError",
+    "DecodeError",
+    "FaceBox",
+    "FaceSearch",
+    "Factors",
     "ImageError",
+    "MissingExtraError",
+    "MissingFileError",
     "ModelError",
     "MsptError",
     "QualityScore",
+    "Scored",
     "Scorer",
     "__version__",
     "load",
 ]
-
-_HOMES = {
-    "ImageError": "mspt.errors",
-    "ModelError": "mspt.errors",
-    "MsptError": "mspt.errors",
-    "QualityScore": "mspt.results",
-    "Scorer": "mspt.inference.scorer",
-    "load": "mspt.inference.scorer",
-}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - module attributes have any type

@@ -11,6 +11,7 @@ MsptError                      catch this one to catch them all
 ├── MissingExtraError          an optional dependency that is not installed
 └── ImageError                 one image that cannot be scored; carries a row's `status`
     ├── DecodeError            `unreadable`
+    │   └── MissingFileError   also a FileNotFoundError
     ├── ImageTooSmallError     `too_small`
     └── ImageTooLargeError     `too_large`
 
@@ -74,6 +75,10 @@ class ImageError(MsptError):
 
 class DecodeError(ImageError):
     """The bytes are not an image that can be decoded whole."""
+
+
+class MissingFileError(DecodeError, FileNotFoundError):
+    """There is no such file."""
 
 
 class ImageTooSmallError(ImageError):

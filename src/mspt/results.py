@@ -4,7 +4,7 @@ In:   numbers from the scorer, or an error.
 Out:  `to_dict`, whose keys are COLUMNS in that order, and FACTOR_COLUMNS if factors were measured.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 from mspt.errors import ImageError, Status
@@ -71,6 +71,8 @@ class FaceBox:
     x2: float
     y2: float
     det_score: float  # the detector's confidence, 0..1
+    # Eyes, nose, corners of the mouth, (x, y) each; the right one of the person first
+    landmarks: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class QualityScore:
     status: Status = "ok"
     error: str = ""
     box: FaceBox | None = None  # None when the whole photo was scored
+    square: tuple[int, int, int, int] | None = None  # x1, y1, x2, y2 of what was scored
     face: int | None = None  # index of the face in the photo, largest first
     n_faces: int | None = None
     width: int | None = None  # px of the upright photo
@@ -124,7 +127,27 @@ class QualityScore:
         """Return the row; absent values are None. Factors, if any, follow the COLUMNS."""
         row: dict[str, Cell] = {name: getattr(self, name, None) for name in COLUMNS}
         if self.box is not None:
-            row |= asdict(self.box)
+            row |= {name: getattr(self.box, name) for name in ("x1", "y1", "x2", "y2", "det_score")}
         if self.factors is not None:
             row |= asdict(self.factors) | {"reasons": REASON_SEPARATOR.join(self.reasons)}
         return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored(QualityScore):
+    """A result that has a score: what `Scorer.score` returns."""
+
+    score: float
+    percentile: float
+
+    @classmethod
+    def of(
+        cls,
+        about: QualityScore,
+        score: float,
+        percentile: float,
+        square: tuple[int, int, int, int],
+    ) -> "Scored":
+        """Return what is known of an image, with its score."""
+        known = {field.name: getattr(about, field.name) for field in fields(about)}
+        return cls(**known | {"score": score, "percentile": percentile, "square": square})

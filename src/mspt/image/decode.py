@@ -21,7 +21,13 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from mspt.arrays import RGB
-from mspt.errors import DecodeError, ImageError, ImageTooLargeError, ImageTooSmallError
+from mspt.errors import (
+    DecodeError,
+    ImageError,
+    ImageTooLargeError,
+    ImageTooSmallError,
+    MissingFileError,
+)
 from mspt.image.colour import has_other_colours, to_srgb
 from mspt.image.formats import (
     FORMATS,
@@ -58,6 +64,8 @@ def read_rgb(path: Path, reserve: Reserve | None = None) -> RGB:
             raise DecodeError("not a regular file")
         _check_bytes(status.st_size)
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"cannot be read: {error.strerror}") from error
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mspt.arrays import RGB
-from mspt.image.crop import crop_centre_square
+from mspt.image.crop import Square, centre_square, crop_square
 from mspt.spec import InputSpec, Resample
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ def prepare_rgb(rgb: RGB, spec: InputSpec) -> RGB:
 
     Crops before it resizes: the same field of view for less work.
     """
-    return resize_to_input(crop_scored_square(rgb, spec), spec)
+    return resize_to_input(crop_square(rgb, scored_square(rgb, spec)), spec)
 
 
-def crop_scored_square(rgb: RGB, spec: InputSpec) -> RGB:
+def scored_square(rgb: RGB, spec: InputSpec) -> Square:
     """Return the centred square of a whole photo that its score is about."""
-    return crop_centre_square(rgb, round(min(rgb.shape[:2]) * spec.crop_side / spec.short_side))
+    return centre_square(rgb, round(min(rgb.shape[:2]) * spec.crop_side / spec.short_side))
 
 
 def resize_to_input(square: RGB, spec: InputSpec) -> RGB:

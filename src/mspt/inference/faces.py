@@ -106,6 +106,10 @@ def _to_box(row: Any, stretch_wh: tuple[float, float], width: int, height: int) 
         x2=round(min(max((left + box_width) * across, 0), width), 1),
         y2=round(min(max((top + box_height) * down, 0), height), 1),
         det_score=round(float(row[-1]), 4),
+        landmarks=tuple(
+            (round(float(x) * across, 1), round(float(y) * down, 1))
+            for x, y in zip(row[4:14:2], row[5:14:2], strict=True)
+        ),
     )
 
 

@@ -14,16 +14,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Union
 
 import numpy as np
 
 from mspt.arrays import RGB
 from mspt.errors import ConfigError, ImageError
-from mspt.image.crop import crop_face_square
-from mspt.image.decode import MAX_PIXELS, Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
+from mspt.image.crop import Square, crop_square, face_square
+from mspt.image.decode import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    Reserve,
+    check_size,
+    decode_rgb,
+    read_rgb,
+    rgb_of_pil,
+)
 from mspt.image.factors import explain, load_reference, measure_factors
-from mspt.image.preprocess import crop_scored_square, resize_to_input
+from mspt.image.preprocess import resize_to_input, scored_square
 from mspt.inference.faces import FaceDetector, find_detector
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, embedded_models, find_model
 from mspt.inference.session import Backend, open_session
@@ -34,12 +42,12 @@ from mspt.parallel import (
     usable_cores,
     usable_memory,
 )
-from mspt.results import FaceBox, QualityScore
+from mspt.results import FaceBox, QualityScore, Scored
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-ImageLike = Union[str, os.PathLike[str], bytes, "PilImage", RGB]
+ImageLike = Union[str, os.PathLike[str], bytes, BinaryIO, "PilImage", RGB]
 
 _DECIMALS = 6  # of a score: beyond them float32 says nothing
 _BYTES_PER_PIXEL = 12  # that a decoded photo takes at its peak: as decoded, turned, cut out
@@ -96,6 +104,13 @@ class Scorer:
         """Pickle what it was made of; another process loads the same model on the same backend."""
         return _load_again, self._arguments
 
+    def __repr__(self) -> str:
+        """Name the model, what it sees and what computes."""
+        return (
+            f"Scorer({self.label!r}, {self.info.spec.crop_side} px, {self._session.backend} "
+            f"{self._session.precision})"
+        )
+
     @property
     def info(self) -> ModelInfo:
         """What the model file says of itself."""
@@ -110,11 +125,12 @@ class Scorer:
     def _detector(self) -> FaceDetector:
         return FaceDetector(find_detector(self._detector_file))
 
-    def score(self, image: ImageLike) -> QualityScore:
+    def score(self, image: ImageLike) -> Scored:
         """Score one image as a whole: its centred square.
 
         Args:
-            image: path, encoded bytes, PIL image, or RGB uint8 array (height, width, 3).
+            image: path, encoded bytes, binary file, PIL image, or RGB uint8 array (height, width,
+                3).
 
         Raises:
             ImageError: if it cannot be decoded, is too small or too large.
@@ -204,11 +220,11 @@ class Scorer:
         except ImageError as error:
             return [QualityScore.failed(name_of(image), error, self.label)]
 
-    def _score_whole(self, image: ImageLike) -> QualityScore:
+    def _score_whole(self, image: ImageLike) -> Scored:
         with self._pixels.share() as reserve:
             rgb = to_rgb(image, reserve)
-            square = crop_scored_square(rgb, self.info.spec)
-            return self._score_square(square, self._describe(image, rgb))
+            square = scored_square(rgb, self.info.spec)
+            return self._score_square(rgb, square, self._describe(image, rgb))
 
     def _score_faces(self, image: ImageLike, wanted: FaceSearch) -> list[QualityScore]:
         with self._pixels.share() as reserve:
@@ -232,12 +248,12 @@ class Scorer:
         ]
 
     def _score_face(self, rgb: RGB, box: FaceBox, face: QualityScore) -> QualityScore:
-        square = crop_face_square(rgb, box, self.info.spec.face_margin)
+        square = face_square(rgb, box, self.info.spec.face_margin)
         try:
-            check_size(square.shape[1], square.shape[0])
+            check_size(square[2] - square[0], square[3] - square[1])
         except ImageError as error:
             return replace(face, status=error.status, error=f"the face's square is {error}")
-        return self._score_square(square, face)
+        return self._score_square(rgb, square, face)
 
     def _describe(self, image: ImageLike, rgb: RGB) -> QualityScore:
         """Return what is known of an image before its score is."""
@@ -251,13 +267,14 @@ class Scorer:
             model=self.label,
         )
 
-    def _score_square(self, square: RGB, about: QualityScore) -> QualityScore:
-        prepared = resize_to_input(square, self.info.spec)
+    def _score_square(self, rgb: RGB, square: Square, about: QualityScore) -> Scored:
+        cut = crop_square(rgb, square)
+        prepared = resize_to_input(cut, self.info.spec)
         score = round(self._session.score_rgb(prepared), _DECIMALS)
-        result = replace(about, score=score, percentile=self.info.reference.percentile(score))
+        result = Scored.of(about, score, self.info.reference.percentile(score), square)
         if self._factor_reference is None:
             return result
-        factors = measure_factors(square, prepared)
+        factors = measure_factors(cut, prepared)
         return replace(result, factors=factors, reasons=explain(factors, self._factor_reference))
 
 
@@ -294,11 +311,7 @@ def to_rgb(image: ImageLike, reserve: Reserve | None = None) -> RGB:
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_rgb(bytes(image), reserve)
     if not isinstance(image, np.ndarray):
-        from PIL.Image import Image as PilImage
-
-        if not isinstance(image, PilImage):
-            raise TypeError(f"{type(image).__name__} is no path, bytes, PIL image or RGB array")
-        return rgb_of_pil(image)
+        return _rgb_of_object(image, reserve)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise TypeError(
             f"array of {image.dtype} {image.shape} must be RGB uint8 of shape (height, width, 3); "
@@ -306,6 +319,23 @@ def to_rgb(image: ImageLike, reserve: Reserve | None = None) -> RGB:
         )
     check_size(image.shape[1], image.shape[0])
     return image
+
+
+def _rgb_of_object(image: object, reserve: Reserve | None) -> RGB:
+    """Return a PIL image, or what a file object holds from where it stands."""
+    from PIL.Image import Image as PilImage
+
+    if isinstance(image, PilImage):
+        return rgb_of_pil(image)
+    read = getattr(image, "read", None)
+    if read is None:
+        raise TypeError(
+            f"{type(image).__name__} is not a path, bytes, binary file, PIL image or RGB array"
+        )
+    data = read(MAX_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise TypeError("the file is opened as text; open it in binary mode: open(path, 'rb')")
+    return decode_rgb(data, reserve)
 
 
 def _pixels_in_flight() -> int:

@@ -144,7 +144,7 @@ def _open_text(path: Path) -> IO[str]:
 
 def printable_path(path: str) -> str:
     """Return a file name as one line of valid text, whatever bytes the file system holds."""
-    return "".join(repr(c)[1:-1] if c in "\n\r\t" else c for c in _valid_text(path))
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in _valid_text(path))
 
 
 def _valid_text(path: str) -> str:
