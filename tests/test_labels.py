@@ -231,7 +231,7 @@ def test_graders_labels_and_models_are_compared(entries: list[Entry]) -> None:
     quality = np.array([math.sqrt(0.5) if e.identity == "p1" else 1 for e in entries])
     scores = {"base": np.array([e.mos for e in entries]) * quality}
     lines = list(compare_undamaged(entries, grades, scores))
-    assert lines[0] == "| SRCC of | undamaged (5) | degraded (10) |"
+    assert lines[0] == "| SRCC with graders | undamaged (5) | degraded (10) |"
     cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines}
     assert cells["ann, bob"][0].split()[0] == "1.000"
     assert cells["mean grade, label"][0].strip() == ""
@@ -241,7 +241,7 @@ def test_graders_labels_and_models_are_compared(entries: list[Entry]) -> None:
         for e in graded
     ]
     lines = list(compare_undamaged(real, grades, {"base": scores["base"][: len(real)]}))
-    assert lines[0] == "| SRCC of | all (15) | wild (10) | pristine (5) |"
+    assert lines[0] == "| SRCC with graders | all (15) | wild (10) | undamaged (5) |"
     assert "label" not in "".join(lines)
 
 
@@ -251,7 +251,7 @@ def test_grades_of_degraded_images_are_compared(entries: list[Entry]) -> None:
     counted = [replace(e, mos=1 - e.mos) for e in entries]
     scores = {"base": np.array([e.mos for e in entries])}
     lines = list(compare_degraded(entries, levelled, scores, counted))
-    assert lines[0] == "| 12 degraded images: SRCC of the grade with | |"
+    assert lines[0] == "| 12 degraded images: SRCC with graders of | |"
     cells = dict(line.strip("| ").split(" | ", 1) for line in lines[2:])
     assert cells["label of degradation alone"].startswith("1.000")
     assert cells["label with the photo's faults"].startswith("-1.000")

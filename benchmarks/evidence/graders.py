@@ -17,6 +17,7 @@ from labels.grade import Grade, mean_grades
 from mspt.evaluation.evaluate import Indices, estimate
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import Vector, srcc
+from mspt.synthesis.synthesize import PRISTINE
 
 UNDAMAGED, DEGRADED = "undamaged", "degraded"
 RESAMPLES = 1000
@@ -32,7 +33,11 @@ class Graded:
     def parts(self) -> dict[str, "Graded"]:
         """Return undamaged and degraded photos apart; photos without labels by source."""
         names = [
-            e.source if math.isnan(e.mos) else UNDAMAGED if e.is_undamaged else DEGRADED
+            UNDAMAGED
+            if e.source == PRISTINE or (e.is_undamaged and not math.isnan(e.mos))
+            else e.source
+            if math.isnan(e.mos)
+            else DEGRADED
             for e in self.entries
         ]
         rows = {name: np.flatnonzero(np.array(names) == name) for name in dict.fromkeys(names)}
@@ -74,7 +79,8 @@ def compare_undamaged(
     means = {"mean grade": np.array([mean[e.path.name] for e in shown])}
     whole = Graded(shown, graders | means | others)
     parts = whole.parts() if has_labels else {"all": whole} | whole.parts()
-    yield f"| SRCC of | {' | '.join(f'{n} ({len(p.entries)})' for n, p in parts.items())} |"
+    titles = " | ".join(f"{name} ({len(part.entries)})" for name, part in parts.items())
+    yield f"| SRCC with graders | {titles} |"
     yield "|---" * (len(parts) + 1) + "|"
     for first, second in [*combinations(graders, 2), *(("mean grade", name) for name in others)]:
         cells = [
@@ -105,7 +111,7 @@ def compare_degraded(
     values["label with the photo's faults"] = _mos_of(counted)[rows]
     values |= {name: score[rows] for name, score in scores.items()}
     whole = Graded([entries[i] for i in rows], values)
-    yield f"| {len(rows)} degraded images: SRCC of the grade with | |"
+    yield f"| {len(rows)} degraded images: SRCC with graders of | |"
     yield "|---|---|"
     for name in list(values)[1:]:
         yield f"| {name} | {whole.agreement('grade', name)} |"

@@ -6,15 +6,17 @@ Out:  the tables of docs/evidence.md, and those of README.md and MODEL_CARD.md: 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mspt.evaluation.evaluate import Agreement, Estimate, Evaluation, Order
 from mspt.evaluation.paired import Comparison
+from mspt.synthesis.synthesize import PRISTINE
 
 LAPLACIAN = "variance of Laplacian"
 TEST, OUTSIDE, REAL = "test", "outside", "real"  # REAL: photos as people took them
 MIRRORED, SHIFTED = "mirrored", "shifted by 1 px"
+UNDAMAGED = "undamaged"  # as the pages call what sets call PRISTINE
 
 Lines = Iterator[str]
 
@@ -97,11 +99,11 @@ class Findings:
 def page_tables(f: Findings) -> dict[str, list[str]]:
     """Return all parts of docs/evidence.md by name."""
     both = {which: f.agreement[which] for which in (TEST, OUTSIDE)}
-    trained = {w: {n: e for n, e in both[w].items() if n in f.models} for w in both}
+    trained = {w: {n: e for n, e in both[w].items() if n in f.ours} for w in both}
     parts = {
         "aims": aims_table(f),
-        "test": agreement_table(both[TEST]),
-        "outside": agreement_table(both[OUTSIDE]),
+        "test": agreement_table(both[TEST], f.ours),
+        "outside": agreement_table(both[OUTSIDE], f.ours),
         "peers": leads_table(f),
         "order": order_table(both),
         "kinds": kinds_table(trained[TEST]),
@@ -194,13 +196,13 @@ def _moved(change: str) -> Callable[[Findings, str], Estimate | None]:
     return lambda f, name: f.moves[change][name].mean
 
 
-ALONE = "the same, by labels of damage alone"
+ALONE = "the same, by labels of degradation alone"
 AIMS = (
-    Aim("SRCC over all kinds", 0.94, lambda f, n: f.agreement[TEST][n].overall.srcc),
+    Aim("SRCC with labels", 0.94, lambda f, n: f.agreement[TEST][n].overall.srcc),
     Aim(ALONE, 0.94, _by_damage(TEST, "srcc")),
-    Aim("PLCC over all kinds", 0.94, lambda f, n: f.agreement[TEST][n].overall.plcc),
+    Aim("PLCC with labels", 0.94, lambda f, n: f.agreement[TEST][n].overall.plcc),
     Aim(ALONE, 0.94, _by_damage(TEST, "plcc")),
-    Aim("SRCC on damage by other code", 0.88, lambda f, n: f.agreement[OUTSIDE][n].overall.srcc),
+    Aim("SRCC with labels, outside set", 0.88, lambda f, n: f.agreement[OUTSIDE][n].overall.srcc),
     Aim(ALONE, 0.88, _by_damage(OUTSIDE, "srcc")),
     Aim(
         "severities in order",
@@ -209,18 +211,18 @@ AIMS = (
         form=percent,
     ),
     Aim(
-        "pristine above its degraded versions",
+        "original above its degraded versions",
         0.97,
         lambda f, n: _right(f.agreement[TEST][n].pristine_above_degraded),
         form=percent,
     ),
     Aim(
-        "the same, damage by other code",
+        "the same, outside set",
         0.97,
         lambda f, n: _right(f.agreement[OUTSIDE][n].pristine_above_degraded),
         form=percent,
     ),
-    Aim("pristine against wild, AUC", 0.88, lambda f, n: f.told[n].auc),
+    Aim("undamaged against wild, AUC", 0.88, lambda f, n: f.told[n].auc),
     Aim(f"{MIRRORED}: mean change", 0.01, _moved(MIRRORED), below=True),
     Aim(f"{SHIFTED}: mean change", 0.01, _moved(SHIFTED), below=True),
     Aim(
@@ -229,7 +231,7 @@ AIMS = (
         lambda f, n: f.groups["tones"][n].gap,
         below=True,
     ),
-    Aim("`fast` below `base`, SRCC", 0.02, _behind_first, below=True),
+    Aim("`fast` below `base`, SRCC with labels", 0.02, _behind_first, below=True),
 )
 
 
@@ -247,7 +249,7 @@ def aims_table(f: Findings) -> Lines:
         cells = [aim.text, aim.say_limit(), *cells, aim.verdict(found.get(judged))]
         yield f"| {' | '.join(cells)} |"
     if f.peers:
-        text = "MSPT over EdgeNeXt-XXS, same data, both from random weights: SRCC"
+        text = "MSPT over EdgeNeXt-XXS, same data, both from random weights: SRCC with labels"
         cells = [text, "0", *("" for _ in f.ours), _say_lead(f.peers.srcc.gain)]
         yield f"| {' | '.join(cells)} |"
 
@@ -270,19 +272,21 @@ def card_table(f: Findings) -> Lines:
     mine, foreign = test[f.first].overall, outside[f.first].by_source["foreign"]
     many = f"{mine.images:,} images"
     rows: dict[str, Callable[[str], str]] = {
-        f"SRCC, {many} of {mine.identities} people": lambda n: brief(test[n].overall.srcc),
-        f"SRCC, {outside[f.first].overall.images:,} images damaged by other code": (
+        f"SRCC with labels, {many} of {mine.identities} people": lambda n: brief(
+            test[n].overall.srcc
+        ),
+        f"SRCC with labels, {outside[f.first].overall.images:,} images of the outside set": (
             lambda n: brief(outside[n].overall.srcc)
         ),
         "of these, kinds without a counterpart in training's photo filters "
         f"({foreign.images})": lambda n: brief(outside[n].by_source["foreign"].srcc),
         f"PLCC, {many}, raw": lambda n: brief(test[n].overall.plcc),
         f"RMSE, {many}": lambda n: brief(test[n].overall.rmse),
-        "pristine above its damaged versions": (
+        "original above its degraded versions": (
             lambda n: _brief_order(test[n].pristine_above_degraded)
         ),
         "severities in order": lambda n: _brief_order(test[n].severity_order),
-        "pristine against wild photos, AUC": lambda n: brief(f.told[n].auc),
+        "undamaged against wild photos, AUC": lambda n: brief(f.told[n].auc),
         "mirrored, shifted by a pixel: mean change of the score": lambda n: ", ".join(
             number(f.moves[change][n].mean.value) for change in (MIRRORED, SHIFTED)
         ),
@@ -309,22 +313,23 @@ def _brief_order(order: Order | None) -> str:
     return brief(order.right, percent) if order else "-"
 
 
-def agreement_table(found: Mapping[str, Evaluation]) -> Lines:
-    """Yield agreement of each model, over all and per source."""
-    yield "| model | images | SRCC | PLCC raw | PLCC fitted | KRCC | RMSE raw |"
+def agreement_table(found: Mapping[str, Evaluation], ours: Container[str]) -> Lines:
+    """Yield agreement of each model over all, and of ours per source."""
+    yield "| model | images | SRCC with labels | PLCC raw | PLCC fitted | KRCC | RMSE raw |"
     yield "|---|---|---|---|---|---|---|"
     for name, evaluation in found.items():
-        parts = {"all": evaluation.overall} | evaluation.by_source
+        parts = {"all": evaluation.overall} | (evaluation.by_source if name in ours else {})
         for part, a in parts.items():
             raw = ("-", "-") if name == LAPLACIAN else (say(a.plcc), say(a.rmse))  # no 0..1 scale
-            cells = [f"{name}, {part}", str(a.images), say(a.srcc), raw[0]]
+            title = UNDAMAGED if part == PRISTINE else part
+            cells = [f"{name}, {title}", str(a.images), say(a.srcc), raw[0]]
             cells += [say(a.plcc_fitted), say(a.krcc), raw[1]]
             yield f"| {' | '.join(cells)} |"
 
 
 def order_table(found: Mapping[str, Mapping[str, Evaluation]]) -> Lines:
     """Yield the shares of pairs in the right order, per set and model."""
-    yield "| set | model | pristine above its degraded versions | severities in order |"
+    yield "| set | model | original above its degraded versions | severities in order |"
     yield "|---|---|---|---|"
     for which, evaluations in found.items():
         for name, evaluation in evaluations.items():
@@ -352,7 +357,7 @@ def _without_pairs(evaluation: Evaluation) -> Evaluation:
 
 def leads_table(f: Findings) -> Lines:
     """Yield each model's distance from the first, paired on the same images."""
-    yield f"| set | {f.first} minus | SRCC | PLCC |"
+    yield f"| set | {f.first} minus | SRCC with labels | PLCC |"
     yield "|---|---|---|---|"
     for which, leads in f.leads.items():
         for name, lead in leads.items():
@@ -363,9 +368,9 @@ def leads_table(f: Findings) -> Lines:
 def wild_table(f: Findings) -> Lines:
     """Yield how well pristine and wild photos are told apart."""
     pristine, wild = f.counts
-    yield f"{pristine} pristine photos, {wild} wild."
+    yield f"{pristine} undamaged photos, {wild} wild."
     yield ""
-    yield "| model | AUC | mean score, pristine | wild |"
+    yield "| model | AUC | mean score, undamaged | wild |"
     yield "|---|---|---|---|"
     for name, told in f.told.items():
         yield f"| {name} | {say(told.auc)} | {told.mean_pristine:.3f} | {told.mean_wild:.3f} |"
