@@ -86,7 +86,7 @@ def test_an_export_that_scores_differently_is_not_written(
 def test_damaged_checkpoints_say_what_is_wrong(run: RunConfig, tmp_path: Path) -> None:
     stage = run.stages[0].model_copy(update={"steps": 1, "warmup_steps": 0})
     checkpoint = train_tiny(run.model_copy(update={"stages": (stage,)}), tmp_path / "out")
-    with pytest.raises(ModelError, match=r"out is no checkpoint; they are called"):
+    with pytest.raises(ModelError, match=r"out is not a checkpoint; they are called"):
         load_state(tmp_path / "out")
     (checkpoint / "weights.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(ModelError, match="weights.safetensors: cannot be read as safetensors"):

@@ -66,7 +66,7 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", "face1,0.5\n")
     (entry,) = read_manifest(path, images=tmp_path / "photos")
     assert entry.path == tmp_path / "photos/face1.png"
-    with pytest.raises(DataError, match="none: there is no such folder of images"):
+    with pytest.raises(DataError, match="none: no such folder of images"):
         read_manifest(path, images=tmp_path / "none")
 
 
@@ -78,9 +78,9 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
         ("file,quality\na.jpg,1\n", r"first line is 'file,quality'; expected a header"),
         ("path,mos\na.jpg,3.5\n", r"line 2: mos 3.5 lies outside the scale 0..1 \(worst..best\)"),
         ("path,mos\na.jpg,nan\n", r"line 2: mos nan lies outside the scale 0..1"),
-        ("path,mos\na.jpg,0.5\nb.jpg,good\n", r"line 3: mos 'good' is no number"),
+        ("path,mos\na.jpg,0.5\nb.jpg,good\n", r"line 3: mos 'good' is not a number"),
         ("path,mos,split\na.jpg,1\n", r"line 2: 2 fields, but the header names 3"),
-        ("path,mos,severity\na.jpg,1,much\n", r"line 2: severity 'much' is no number"),
+        ("path,mos,severity\na.jpg,1,much\n", r"line 2: severity 'much' is not a number"),
     ],
 )
 def test_errors_name_file_line_and_value(text: str, message: str, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_measures_and_reasons_are_summed_up(tmp_path: Path) -> None:
 
 
 def test_a_measure_that_is_no_number_is_named_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"s\.csv, line 3: noise 'much' is no number"):
+    with pytest.raises(DataError, match=r"s\.csv, line 3: noise 'much' is not a number"):
         summary_of(tmp_path, [{"score": 0.5, "noise": 1}, {"score": 0.5, "noise": "much"}])
 
 
@@ -298,7 +298,7 @@ def test_what_cannot_be_written_leaves_the_old_page(tmp_path: Path) -> None:
         run(scores, "-o", tmp_path / "r.pdf")
     (tmp_path / "r.html").write_text("old")
     scores.write_text("path,score,status\na,much,ok\n")
-    with pytest.raises(DataError, match="line 2: score 'much' is no number"):
+    with pytest.raises(DataError, match="line 2: score 'much' is not a number"):
         run(scores, "-o", tmp_path / "r.html")
     assert (tmp_path / "r.html").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "s.csv"]

@@ -128,19 +128,19 @@ HEADER = "path,score,status\n"
         ("s.jsonl", "\n", "s.jsonl: holds no rows"),
         ("s.csv", "path,mos\na,1\n", "s.csv: has no column score, status; expected a file that"),
         ("s.jsonl", '{"path": "a"}\n', "s.jsonl: has no column score, status"),
-        ("s.csv", HEADER + "a,good,ok\n", "s.csv, line 2: score 'good' is no number"),
-        ("s.csv", HEADER + "a,nan,ok\n", "s.csv, line 2: score 'nan' is no number"),
+        ("s.csv", HEADER + "a,good,ok\n", "s.csv, line 2: score 'good' is not a number"),
+        ("s.csv", HEADER + "a,nan,ok\n", "s.csv, line 2: score 'nan' is not a number"),
         ("s.csv", HEADER + "a,1,ok\nb,1.01,ok\n", "line 3: score '1.01' lies outside 0..1"),
         ("s.csv", HEADER + "a,-0.1,ok\n", "line 2: score '-0.1' lies outside 0..1"),
         ("s.csv", HEADER + "a,,ok\n", "line 2: status is ok, but the score is empty"),
-        ("s.csv", HEADER + ",0.5,ok\n", "line 2: path '' is no file name"),
-        ("s.jsonl", '{"path": "\\u0000", "score": 1, "status": "ok"}\n', "is no file name"),
+        ("s.csv", HEADER + ",0.5,ok\n", "line 2: path '' is not a file name"),
+        ("s.jsonl", '{"path": "\\u0000", "score": 1, "status": "ok"}\n', "is not a file name"),
         ("s.csv", HEADER + "a,0.5\n", "line 2: 2 fields, but the header names 3; if the file was"),
         ("s.csv", HEADER + '"a,0.5,ok\n', "line 2: 1 fields, but the header names 3"),
-        ("s.jsonl", '{"path": "a", "score": true, "status": "ok"}\n', "score True is no number"),
-        ("s.jsonl", '{"path": 7, "score": 0.5, "status": "ok"}\n', "path 7 is no file name"),
-        ("s.jsonl", '{"path": "\\ud800", "score": 0.5, "status": "ok"}\n', "is no file name"),
-        ("s.jsonl", "[1, 2]\n", "line 1: '[1, 2]' is no JSON object"),
+        ("s.jsonl", '{"path": "a", "score": true, "status": "ok"}\n', "score True is not a number"),
+        ("s.jsonl", '{"path": 7, "score": 0.5, "status": "ok"}\n', "path 7 is not a file name"),
+        ("s.jsonl", '{"path": "\\ud800", "score": 0.5, "status": "ok"}\n', "is not a file name"),
+        ("s.jsonl", "[1, 2]\n", "line 1: '[1, 2]' is not a JSON object"),
         ("s.txt", "a", "s.txt: scores are read from .csv, .jsonl, .parquet, not '.txt'"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_json_line_without_a_column_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_other_encodings_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no\.csv: there is no such file; `mspt score PHOTOS"):
+    with pytest.raises(DataError, match=r"no\.csv: no such file; `mspt score PHOTOS"):
         read(tmp_path / "no.csv")
     (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"gr\xfcn.png,0.5,ok\n")
     with pytest.raises(DataError, match="latin.csv: is not UTF-8 text"):

@@ -94,13 +94,15 @@ def test_a_share_is_rounded_and_never_none_of_some(total: int, keep: float, coun
 
 @pytest.mark.parametrize("keep", [0.0, -0.1, 1.01, 80, float("nan")])
 def test_a_share_outside_0_and_1_is_refused(keep: float) -> None:
-    with pytest.raises(ConfigError, match="is no share above 0 and up to 1; 0.8 keeps 80 %"):
+    with pytest.raises(
+        ConfigError, match="must be above 0 and at most 1, got .*keeps the best 80 %"
+    ):
         share_count(10, keep)
 
 
 @pytest.mark.parametrize("min_score", [-0.1, 1.01, float("nan")])
 def test_a_score_outside_the_scale_is_refused(min_score: float) -> None:
-    with pytest.raises(ConfigError, match=r"--min-score .* lies outside 0\.\.1"):
+    with pytest.raises(ConfigError, match=r"--min-score must lie in 0\.\.1"):
         cut_at(min_score)
 
 
@@ -201,8 +203,8 @@ def test_all_faces_asks_every_face_of_a_photo(tmp_path: Path) -> None:
         ([], "choose by exactly one of --min-score S, --top K and --keep P"),
         (["--top", "1", "--keep", "0.5"], "choose by exactly one"),
         (["--top", "1", "--all-faces"], "it needs --min-score S"),
-        (["--keep", "80"], "--keep 80 is no share"),
-        (["--min-score", "nan"], "--min-score nan lies outside 0..1"),
+        (["--keep", "80"], "--keep must be above 0 and at most 1, got 80 "),
+        (["--min-score", "nan"], "--min-score must lie in 0..1, the scale of scores, got nan"),
         (["--top", "1", "-o", "best.xlsx"], "best.xlsx: rows are written as .csv or .jsonl"),
     ],
 )

@@ -4,8 +4,11 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from conftest import FACES, ORIGINAL, RunCli
@@ -14,6 +17,7 @@ from PIL import Image, ImageFilter
 from mspt.arrays import RGB
 from mspt.errors import ConfigError, DecodeError
 from mspt.image.decode import read_rgb
+from mspt.inference import video
 from mspt.inference.scorer import Scorer
 from mspt.inference.video import (
     BestShots,
@@ -24,6 +28,7 @@ from mspt.inference.video import (
     parse_interval,
     score_shots,
 )
+from mspt.results import QualityScore
 
 SHARPEST = 23  # the frame in focus
 
@@ -58,7 +63,7 @@ def test_times_are_read(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-1s", "soon", "1m", "nan", "1s2"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no time above 0 such as"):
+    with pytest.raises(ConfigError, match="--every must be a time above 0, such as 0.5s"):
         parse_interval(text)
 
 
@@ -245,3 +250,106 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingExtraError: av is not installed" in done.stderr
     assert '".[video]"' in done.stderr
+
+
+# As players show them
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((1, 0, 0, 1), lambda p: p),
+        ((-1, 0, 0, 1), lambda p: p[:, ::-1]),  # a front camera's mirror
+        ((1, 0, 0, -1), lambda p: p[::-1]),
+        ((-1, 0, 0, -1), lambda p: p[::-1, ::-1]),
+        ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),  # a phone held upright
+        ((0, -1, 1, 0), lambda p: np.rot90(p, 1)),
+        ((0, 1, 1, 0), lambda p: p.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda p: np.rot90(p, 2).transpose(1, 0, 2)),
+    ],
+)
+def test_a_display_matrix_turns_and_mirrors(
+    matrix: tuple[int, int, int, int], shown: Callable[[RGB], RGB]
+) -> None:
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert np.array_equal(video._display(picture, matrix), shown(picture))
+
+
+def make_timed_clip(path: Path, times: list[int], **stream_options: object) -> None:
+    """Write a frame at each time, in tenths of a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 128, 256, "yuv420p"
+        stream.time_base = Fraction(1, 10)
+        for name, value in stream_options.items():
+            setattr(stream, name, value)
+        for time in times:
+            frame = av.VideoFrame.from_image(Image.open(ORIGINAL).resize((128, 256)))
+            frame.pts, frame.time_base = time, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def test_pixels_that_are_not_square_are_stretched(tmp_path: Path) -> None:
+    make_timed_clip(tmp_path / "dvd.mp4", [0, 1, 2], sample_aspect_ratio=Fraction(2, 1))
+    ((_, rgb),) = list(video._read_frames(str(tmp_path / "dvd.mp4"), 9))
+    assert rgb.shape == (256, 256, 3)
+
+
+def test_frames_that_stay_long_are_no_damage(tmp_path: Path) -> None:
+    make_timed_clip(tmp_path / "slides.mp4", [0, 40, 95, 100])
+    times = [time for time, _ in video._read_frames(str(tmp_path / "slides.mp4"), 1)]
+    assert times == pytest.approx([0, 4, 9.5, 10])
+
+
+def test_a_clock_that_starts_late_is_no_damage(tmp_path: Path) -> None:
+    make_timed_clip(tmp_path / "second-part.mkv", list(range(42, 62)))
+    frames = list(video._read_frames(str(tmp_path / "second-part.mkv"), 0.5))
+    assert len(frames) == 4
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mpg", ".3gp", ".flv"])
+def test_other_containers_are_opened(suffix: str, tmp_path: Path) -> None:
+    make_clip_of(tmp_path / f"clip{suffix}")
+    assert video.is_video(f"clip{suffix}")
+    assert len(list(video._read_frames(str(tmp_path / f"clip{suffix}"), 0.5))) >= 2
+
+
+def make_clip_of(path: Path) -> None:
+    codec = "mpeg2video" if path.suffix == ".mpg" else "libx264"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width = stream.height = 128
+        stream.pix_fmt = "yuv420p"
+        for _ in range(25):
+            picture = Image.open(ORIGINAL).resize((128, 128))
+            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        container.mux(stream.encode())
+
+
+def test_a_title_of_another_encoding_ends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "title.mp4"
+    make_clip_of(path)
+    with av.open(str(tmp_path / "titled.mp4"), "w") as out, av.open(str(path)) as source:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        out.metadata["title"] = "caf____"
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    titled = tmp_path / "titled.mp4"
+    titled.write_bytes(titled.read_bytes().replace(b"caf____", b"caf\xe9\xff\xfe "))
+    assert len(list(video._read_frames(str(titled), 0.5))) == 2
+
+
+def test_a_long_name_does_not_lose_the_best_frames(tmp_path: Path, face: RGB) -> None:
+    best = video.BestShots(1)
+    name = "x" * 245 + ".mp4#t=1.500"
+    best.offer(video.Shot(name, face), [result_of(0.5)])
+    (written,) = best.write(tmp_path)
+    assert len(written.name) <= 255
+    assert written.name.endswith("-1.500s.png")
+
+
+def result_of(score: float) -> QualityScore:
+    return QualityScore(path="", score=score, percentile=50.0, model="m")

@@ -137,7 +137,9 @@ class _Form:
         try:
             return float(text)
         except ValueError as error:
-            raise DataError(f"{self.path}, line {line}: {column} {text!r} is no number") from error
+            raise DataError(
+                f"{self.path}, line {line}: {column} {text!r} is not a number"
+            ) from error
 
     def read_mos(self, line: int, text: str) -> float:
         """Return a label on the scale 0..1."""
@@ -206,7 +208,7 @@ def _pair_reader(form: _Form, *, name_column: int, mos_column: int) -> RowReader
 
 def _files_by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder of images")
+        raise DataError(f"{folder}: no such folder of images")
     return {file.stem: file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES}
 
 

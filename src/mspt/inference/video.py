@@ -26,7 +26,11 @@ from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.results import QualityScore
 
 FRAME_MARK = "#t="  # between a video's name and a frame's time
-SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".3gp", ".3g2"}
+    | {".mpg", ".mpeg", ".vob", ".wmv", ".asf", ".flv", ".ogv", ".mxf"}
+)
+_LONGEST_NAME = 255  # bytes of a file's name, on most systems
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ def parse_interval(text: str) -> float:
     found = re.fullmatch(r"(\d+\.?\d*|\.\d+)(ms|s)?", text.strip())
     seconds = float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
     if seconds <= 0:
-        raise ConfigError(f"--every {text!r} is no time above 0 such as 0.5s or 500ms")
+        raise ConfigError(f"--every must be a time above 0, such as 0.5s or 500ms, got {text!r}")
     return seconds
 
 
@@ -164,7 +168,10 @@ class BestShots:
         written = []
         for rank, (_, _, name, rgb) in enumerate(sorted(self._kept, reverse=True), 1):
             video, _, time_s = name.rpartition(FRAME_MARK)
-            written.append(folder / f"{rank:02d}-{Path(video).stem}-{time_s}s.png")
+            begin, end = f"{rank:02d}-", f"-{time_s}s.png"
+            room = _LONGEST_NAME - len(begin + end)
+            stem = os.fsencode(Path(video).stem)[:room].decode("utf-8", "ignore")
+            written.append(folder / f"{begin}{stem}{end}")
             Image.fromarray(rgb).save(written[-1])
         return written
 
@@ -197,13 +204,15 @@ def _read_frames(path: str, every_s: float) -> Iterator[tuple[float, RGB]]:
             raise DecodeError("holds no video")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        decoded = 0
         for frame in container.decode(stream):
+            decoded += 1
             if frame.time is None:
                 continue
             shown_s = float(frame.duration * frame.time_base) if frame.duration else 0.0
             if clock.is_due(frame.time, shown_s):
-                yield clock.time_s, _to_rgb(frame)
-        clock.check_whole(_duration_of(container))
+                yield clock.time_s, _to_rgb(frame, _pixel_aspect(stream))
+        clock.check_whole(_duration_of(container), all_came=decoded == stream.frames)
 
 
 class _Clock:
@@ -235,8 +244,14 @@ class _Clock:
         self._wanted = (math.floor(self.time_s / self._every_s + 1e-6) + 1) * self._every_s
         return True
 
-    def check_whole(self, duration_s: float) -> None:
-        """Raise DecodeError if frames are missing; FFmpeg itself passes over damage in silence."""
+    def check_whole(self, duration_s: float, *, all_came: bool = False) -> None:
+        """Raise DecodeError if frames are missing; FFmpeg itself passes over damage in silence.
+
+        Args:
+            duration_s: of the pictures, as the header tells; 0 if it does not.
+            all_came: whether there were as many frames as the header tells: then a frame that
+                stays long is meant to.
+        """
         if self._first is None:
             raise DecodeError("holds no frame")
         if duration_s - max(self.time_s, self._end_s) > self._SLACK_S:
@@ -244,7 +259,7 @@ class _Clock:
                 f"its frames end at {self.time_s:.1f} s of {duration_s:.1f} s: cut short or damaged"
             )
         since, gap_s = self._gap
-        if gap_s > max(self._SLACK_S, self._every_s):
+        if gap_s > max(self._SLACK_S, self._every_s) and not all_came:
             raise DecodeError(f"no frame for {gap_s:.1f} s after {since:.1f} s: damaged")
 
 
@@ -256,10 +271,13 @@ def _open_video(path: str) -> Iterator[Any]:
         if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe may never end
             raise DecodeError("not a regular file")
         # An open file, since FFmpeg takes a name with a colon for an address.
-        with open(path, "rb") as file, av.open(file) as container:
+        with open(path, "rb") as file, av.open(file, metadata_errors="replace") as container:
             yield container
-    except (av.error.FFmpegError, OSError) as error:
-        raise DecodeError(f"cannot be read as a video: {error.strerror or error}") from error
+    except DecodeError:
+        raise
+    except Exception as error:  # FFmpeg's, the disk's, and whatever a damaged file makes PyAV raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DecodeError(f"cannot be read as a video: {reason}") from error
 
 
 def _import_av() -> Any:  # noqa: ANN401 - the module
@@ -275,13 +293,44 @@ def _duration_of(container: Any) -> float:  # noqa: ANN401 - av's container
     stream = container.streams.video[0] if container.streams.video else None
     if stream and stream.duration:
         return float(stream.duration * stream.time_base)
-    return float(container.duration or 0) / 1_000_000
+    # Matroska tells when the last picture ends, by a clock that may start late.
+    start = max(0, container.start_time or 0)
+    return max(0, (container.duration or 0) - start) / 1_000_000
 
 
-def _to_rgb(frame: Any) -> RGB:  # noqa: ANN401 - av's VideoFrame
-    rgb = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90)  # counterclockwise, to upright
-    return np.ascontiguousarray(np.rot90(rgb, turns))
+def _pixel_aspect(stream: Any) -> float:  # noqa: ANN401 - av's stream
+    """Return how many times as wide as high a pixel is: 1 but for DVDs, DV and old phones."""
+    ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    return float(ratio) if ratio and 0.1 < ratio < 10 else 1.0
+
+
+def _to_rgb(frame: Any, pixel_aspect: float) -> RGB:  # noqa: ANN401 - av's VideoFrame
+    """Return a frame as players show it: square pixels, turned and mirrored."""
+    wide = max(1, round(frame.width * pixel_aspect))
+    rgb: RGB = frame.reformat(wide, frame.height, "rgb24", interpolation="BICUBIC").to_ndarray()
+    return np.ascontiguousarray(_display(rgb, _display_matrix(frame)))
+
+
+def _display_matrix(frame: Any) -> tuple[int, int, int, int]:  # noqa: ANN401
+    """Return a, b, c, d of the matrix that puts pixel (x, y) at (a x + c y, b x + d y)."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(bytes(data)[:20], dtype=np.int32)
+            return int(a), int(b), int(c), int(d)
+    return 1, 0, 0, 1
+
+
+def _display(rgb: RGB, matrix: tuple[int, int, int, int]) -> RGB:
+    """Turn and mirror by the nearest of the eight ways to lay a picture down."""
+    a, b, c, d = matrix
+    if abs(a) < abs(b):  # rows become columns
+        rgb = rgb.transpose(1, 0, 2)
+        a, d = c, b
+    if a < 0:
+        rgb = rgb[:, ::-1]
+    if d < 0:
+        rgb = rgb[::-1]
+    return rgb
 
 
 def _count_frames(path: str, every_s: float) -> int:

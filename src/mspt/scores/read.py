@@ -165,9 +165,9 @@ def _check_row(line: int, cells: Cells) -> ScoreRow:
     except KeyError as error:
         raise ValueError(f"has no column {error.args[0]}, unlike the first row") from error
     except (TypeError, UnicodeEncodeError) as error:
-        raise ValueError(f"path {path!r} is no file name") from error
+        raise ValueError(f"path {path!r} is not a file name") from error
     if not path or "\0" in path:
-        raise ValueError(f"path {path!r} is no file name")
+        raise ValueError(f"path {path!r} is not a file name")
     if status == "ok" and score is None:
         raise ValueError("status is ok, but the score is empty; score the photo again")
     return ScoreRow(line, path, score if status == "ok" else None, str(status), cells)
@@ -184,7 +184,7 @@ def _read_score(cell: object) -> float | None:
     if 0 <= score <= 1 and not isinstance(cell, bool):
         return score
     if math.isnan(score) or isinstance(cell, bool):
-        raise ValueError(f"score {cell!r} is no number; correct it or score again")
+        raise ValueError(f"score {cell!r} is not a number; correct it or score again")
     raise ValueError(
         f"score {cell!r} lies outside 0..1, the scale of `mspt score`; correct it or score again"
     )
@@ -206,7 +206,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: there is no such file; `mspt score PHOTOS -o {path.name}` writes one"
+            f"{path}: no such file; `mspt score PHOTOS -o {path.name}` writes one"
         ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -245,7 +245,7 @@ def _read_json_lines(path: Path) -> Iterator[Record]:
                     f"{path}, line {line}: no JSON object ({error}); {cut}or score again"
                 ) from error
             if not isinstance(cells, dict):
-                raise DataError(f"{path}, line {line}: {text.strip()[:40]!r} is no JSON object")
+                raise DataError(f"{path}, line {line}: {text.strip()[:40]!r} is not a JSON object")
             yield line, cells
 
 

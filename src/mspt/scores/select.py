@@ -65,7 +65,7 @@ def cut_at(min_score: float, barred: frozenset[str] = frozenset()) -> Cut:
         ConfigError: if no score can be of that size.
     """
     if not 0 <= min_score <= 1:
-        raise ConfigError(f"--min-score {min_score:g} lies outside 0..1, the scale of scores")
+        raise ConfigError(f"--min-score must lie in 0..1, the scale of scores, got {min_score:g}")
     return Cut(min_score, barred=barred)
 
 
@@ -88,7 +88,9 @@ def share_count(total: int, keep: float) -> int:
         ConfigError: if it is no share.
     """
     if not 0 < keep <= 1:
-        raise ConfigError(f"--keep {keep:g} is no share above 0 and up to 1; 0.8 keeps 80 %")
+        raise ConfigError(
+            f"--keep must be above 0 and at most 1, got {keep:g} (0.8 keeps the best 80 %)"
+        )
     return min(total, max(1, math.floor(total * keep + 0.5)))
 
 

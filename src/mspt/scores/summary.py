@@ -121,7 +121,7 @@ def _read_measure(cell: object, where: str) -> float:
     try:
         return float(str(cell))
     except ValueError as error:
-        raise DataError(f"{where} {cell!r} is no number; correct it or empty it") from error
+        raise DataError(f"{where} {cell!r} is not a number; correct it or empty it") from error
 
 
 def _measure(name: str, values: Vector, scores: Vector) -> Measure:

@@ -88,7 +88,9 @@ def load_state(folder: Path) -> State:
     """
     path = folder / "state.json"
     if not path.exists():
-        raise ModelError(f"{folder} is no checkpoint; they are called .../checkpoints/stageK-stepN")
+        raise ModelError(
+            f"{folder} is not a checkpoint; they are called .../checkpoints/stageK-stepN"
+        )
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         run = parse_run(plain["run"], str(path))

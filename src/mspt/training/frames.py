@@ -72,7 +72,7 @@ def check_present(entries: Sequence[Entry]) -> None:
     Raises:
         DataError: naming them.
     """
-    missing = [f"{e.path}: there is no such file" for e in entries if not e.path.is_file()]
+    missing = [f"{e.path}: no such file" for e in entries if not e.path.is_file()]
     _refuse(missing, len(entries))
 
 
