@@ -2,6 +2,7 @@
 
     python -m labels.grade ask PHOTOS.csv ... --out out/asked/NAME [--where COLUMN=VALUE ...]
     python -m labels.grade collect out/asked/NAME labels/grades/NAME.csv
+    python -m labels.grade agree labels/grades/NAME.csv
 
 `ask`:     Deals every photo of the lists (columns `path` or `file`) once a pass, in drawn order, to
            so many graders: OUT/pass1-grader1/sheet001.png and on, two photos a sheet as the 640 px
@@ -9,6 +10,7 @@
            is what no grader opens. Each fills OUT/pass1-grader1/grades.csv: `photo,grade`.
 `collect`: Writes what they gave: `set,file,grader,grade`, where `set` is the name of the list's
            folder. A photo left out, or a grade outside 0..100, ends it with a line that says so.
+`agree`:   SRCC between passes, over all photos that both graded.
 
 The graders of the files in labels/grades are vision-language models, not people.
 """
@@ -18,11 +20,13 @@ import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mspt.evaluation.metrics import srcc
 from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.parallel import map_in_order, usable_cores
@@ -169,6 +173,28 @@ def level(grades: Sequence[Grade], set_name: str) -> dict[str, list[float]]:
     return found
 
 
+def agreement_of_passes(grades: Sequence[Grade]) -> dict[tuple[str, str], float]:
+    """Return the SRCC between every two passes of a deal."""
+    of_pass: dict[str, list[Grade]] = {}
+    for grade in grades:
+        of_pass.setdefault(grade.grader.partition("-")[0], []).append(grade)
+    sets = {grade.set_name for grade in grades}
+    said = {
+        name: {
+            (set_name, file): values[0]
+            for set_name in sets
+            for file, values in level(given, set_name).items()
+        }
+        for name, given in of_pass.items()
+    }
+    found = {}
+    for first, second in combinations(sorted(said), 2):
+        both = sorted(said[first].keys() & said[second].keys())
+        pairs = np.array([(said[first][photo], said[second][photo]) for photo in both])
+        found[first, second] = srcc(pairs[:, 0], pairs[:, 1])
+    return found
+
+
 def _read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -184,7 +210,7 @@ def main() -> None:
     """Ask or collect."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    ask, take = commands.add_parser("ask"), commands.add_parser("collect")
+    ask, take, agree = (commands.add_parser(name) for name in ("ask", "collect", "agree"))
     ask.add_argument("lists", type=Path, nargs="+")
     ask.add_argument("--out", type=Path, required=True)
     ask.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE")
@@ -193,7 +219,12 @@ def main() -> None:
     ask.add_argument("--seed", type=int, default=0)
     take.add_argument("asked", type=Path)
     take.add_argument("grades", type=Path)
+    agree.add_argument("grades", type=Path)
     options = parser.parse_args()
+    if options.command == "agree":
+        for (first, second), value in agreement_of_passes(read_grades(options.grades)).items():
+            print(f"{first}, {second}: SRCC {value:.3f}")
+        return
     if options.command == "collect":
         print(f"{collect(options.asked, options.grades)} grades: {options.grades}")
         return

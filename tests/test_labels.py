@@ -102,6 +102,19 @@ def test_a_stricter_grader_comes_out_level() -> None:
     assert grade.level(grades, "another") == {}
 
 
+def test_passes_that_agree_say_so() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 100, 60)
+    grades = [
+        Grade("set", f"{i}", f"pass{number}-grader{1 + i % 2}", value + noise * rng.normal())
+        for number, noise in ((1, 1), (2, 1), (3, 500))
+        for i, value in enumerate(truth)
+    ]
+    found = grade.agreement_of_passes(grades)
+    assert found["pass1", "pass2"] > 0.98
+    assert abs(found["pass1", "pass3"]) < 0.5
+
+
 @pytest.fixture
 def entries() -> list[Entry]:
     """Five people: an undamaged photo each, and versions of mos .9, .6 and .3."""

@@ -1,0 +1,93 @@
+"""Do graders and models agree with people? On photos whose quality many people have rated.
+
+    MSPT_DETECTOR=yunet.onnx python -m benchmarks.evidence.people LABELS.csv --set clive_faces
+
+In:   a CSV with the columns file and mos; labels/grades/faces.csv, where the photos of the set were
+      graded blind among others.
+Out:  SRCC of the mos with the graders, alone and together, and with the embedded models: on the
+      whole photo's centred square, and on the largest face. Intervals: 95 %, bootstrap over photos.
+
+What graders reach is a bound for whatever is trained on their grades. The photos are a test set:
+nothing is trained on them or tuned to them.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from benchmarks.evidence.tables import say
+from labels.grade import GRADES, level, read_grades
+
+import mspt
+from mspt.evaluation.evaluate import estimate
+from mspt.evaluation.metrics import Vector, srcc
+from mspt.inference.scorer import FaceSearch
+
+FACES = GRADES / "faces.csv"
+RESAMPLES = 2000
+
+
+def agreement(a: Vector, b: Vector) -> str:
+    """Return the SRCC of two values of each photo, where both are known."""
+    known = np.flatnonzero(~np.isnan(a) & ~np.isnan(b))
+    a, b = a[known], b[known]
+    found = estimate(lambda i: srcc(a[i], b[i]), list(map(str, known)), RESAMPLES)
+    return f"{say(found)} ({len(known)} photos)"
+
+
+def graders_of(files: Sequence[str], set_name: str) -> dict[str, Vector]:
+    """Return what each grading of the set says of each photo; every grading saw all of it."""
+    levelled = level(read_grades(FACES), set_name)
+    gradings = np.array([levelled[file] for file in files])
+    alone = {f"grading {n}": column for n, column in enumerate(gradings.T, 1)}
+    return alone | {"all gradings": gradings.mean(axis=1)}
+
+
+def models_of(paths: Sequence[Path]) -> dict[str, Vector]:
+    """Return the scores of the embedded models; NaN where no face was found."""
+    found = {}
+    for name in ("base", "fast"):
+        scorer = mspt.load(name, backend="onnxruntime")
+        whole = [result.score for result in scorer.score_many(paths)]
+        faces = scorer.score_photos(paths, faces=FaceSearch(max_faces=1))
+        largest = [results[0].score for results in faces]
+        found[f"`{name}`, whole"] = np.array(whole, dtype=float)
+        found[f"`{name}`, largest face"] = np.array(largest, dtype=float)
+    return found
+
+
+def compare(
+    mos: Vector, graders: Mapping[str, Vector], models: Mapping[str, Vector]
+) -> Iterator[str]:
+    """Yield the table."""
+    yield "| SRCC of | |"
+    yield "|---|---|"
+    for name, values in (graders | models).items():
+        yield f"| people, {name} | {agreement(mos, values)} |"
+    for first, second in combinations(list(graders)[:-1], 2):
+        yield f"| {first}, {second} | {agreement(graders[first], graders[second])} |"
+    for name, values in models.items():
+        yield f"| all gradings, {name} | {agreement(graders['all gradings'], values)} |"
+
+
+def main() -> None:
+    """Read, score and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--set", required=True, help="name of the photos' set in the grades")
+    options = parser.parse_args()
+    with options.labels.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    files = [row["file"] for row in rows]
+    mos = np.array([float(row["mos"]) for row in rows])
+    graders = graders_of(files, options.set)
+    models = models_of([options.labels.parent / file for file in files])
+    for line in compare(mos, graders, models):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
