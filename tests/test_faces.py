@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import mspt
+from mspt.arrays import RGB
 from mspt.errors import ConfigError, DecodeError, DownloadError, ModelError
 from mspt.image.crop import crop_face_square
 from mspt.inference import faces
@@ -339,3 +341,51 @@ def test_a_fetch_that_fails_says_what_to_do(served: str, no_detector: Path) -> N
     for url in (f"{served}/gone.onnx", f"{served}/cut.onnx", "http://127.0.0.1:1/x", "no url"):
         with pytest.raises(DownloadError, match="cannot be fetched: .*copy the file there"):
             fetch_detector(url)
+
+
+# ---- small faces in large photos ----
+
+
+def in_canvas(width: int, height: int, side: int = 512) -> RGB:
+    """Put the astronaut into a large, even photo."""
+    photo = Image.open(ASTRONAUT).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+    canvas = Image.new("RGB", (width, height), (120, 130, 140))
+    canvas.paste(photo, (width // 4, height // 4))
+    return np.asarray(canvas)
+
+
+@needs_detector
+@pytest.mark.parametrize("width", [2000, 4000, 8000])
+def test_a_face_scores_alike_in_a_larger_photo(width: int, scorer: Scorer) -> None:
+    """Seen small, its box shrinks: at 4000 px it scored .2 less before it was looked at again."""
+    (alone,) = scorer.score_faces(in_canvas(1024, 1024))
+    (found,) = scorer.score_faces(in_canvas(width, width * 3 // 4))
+    assert found.score == pytest.approx(alone.score, abs=0.04)
+    heights = [result.box.y2 - result.box.y1 for result in (alone, found) if result.box]
+    assert heights[1] == pytest.approx(heights[0], rel=0.1)
+
+
+@needs_detector
+def test_a_face_in_a_panorama_is_found(scorer: Scorer) -> None:
+    (found,) = scorer.score_faces(in_canvas(12000, 1500))
+    assert found.status == "ok"
+    assert found.box is not None
+    assert 3000 < found.box.x1 < found.box.x2 < 3512
+
+
+@needs_detector
+def test_the_landmarks_lie_in_the_box(scorer: Scorer) -> None:
+    (found,) = scorer.score_faces(in_canvas(4000, 3000))
+    assert found.box is not None
+    assert len(found.box.landmarks) == 5
+    for x, y in found.box.landmarks:
+        assert found.box.x1 <= x <= found.box.x2
+        assert found.box.y1 <= y <= found.box.y2
+
+
+@pytest.mark.parametrize("length", [640, 641, 1000, 9000])
+def test_tiles_cover_everything_and_overlap(length: int) -> None:
+    starts = faces._starts(length, 640)
+    assert starts[0] == 0
+    assert starts[-1] == max(0, length - 640)
+    assert all(b - a <= 0.75 * 640 + 1 for a, b in pairwise(starts))

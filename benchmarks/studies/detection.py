@@ -7,12 +7,16 @@ FACES.csv lists photos of one face each, with the columns file, set, split, usag
    the detector's score. In `wild`, damaged faces count: missing them loses the worst photos.
 2. Framing, on the permissive pristine training photos: the centred square that training sees, in
    lengths of the box's longer side. InputSpec.face_margin makes detected faces look alike.
-3. Jitter, on the permissive val photos: box corners moved by normal noise of 5 and 10 % of its
+3. Large photos, on the permissive val photos: each put into larger canvases, its borders drawn out;
+   how often its face is found, how far its score moves from that in a window of 1024 px, and the
+   milliseconds of a search.
+4. Jitter, on the permissive val photos: box corners moved by normal noise of 5 and 10 % of its
    sides; how far the score moves.
 """
 
 import csv
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +27,7 @@ import mspt
 from mspt.evaluation.metrics import bootstrap_interval
 from mspt.image.crop import crop_centre_square, crop_face_square
 from mspt.image.decode import read_rgb
+from mspt.image.preprocess import resize_rgb
 from mspt.inference import faces
 from mspt.inference.faces import FaceDetector, find_detector
 from mspt.parallel import map_in_order, usable_cores
@@ -30,6 +35,8 @@ from mspt.results import FaceBox
 
 LIMITS = (0.5, 0.6, 0.7, 0.8, 0.9)
 DRAWS = 8  # jittered boxes per photo
+CANVASES = ((2400, 1800), (4000, 3000), (8000, 6000), (12000, 1500))
+LARGE_PHOTOS = 40
 
 Row = dict[str, str]
 
@@ -63,6 +70,38 @@ def report_framing(rows: list[Row], folder: Path, detector: FaceDetector) -> Non
     print(
         f"square / box on {len(lengths)} photos: median {median:.2f}, 5..95 % {low:.2f}..{high:.2f}"
     )
+
+
+def report_large(rows: list[Row], folder: Path, detector: FaceDetector) -> None:
+    """Print what becomes of a face in larger photos."""
+    scorer = mspt.load(backend="onnxruntime")
+    margin = scorer.info.spec.face_margin
+    print("| canvas | photos | found | score moves: mean, 90 % | ms |")
+    print("|---|---|---|---|---|")
+    for width, height in CANVASES:
+        moves, found, times = [], 0, []
+        for row in rows[:LARGE_PHOTOS]:
+            photo = resize_rgb(crop_centre_square(read_rgb(folder / row["file"])), 512, 512)
+            top, left = (height - 512) // 2, width // 4
+            around = ((top, height - top - 512), (left, width - left - 512), (0, 0))
+            canvas = np.pad(photo, around, mode="edge")  # no frame that a crop would show
+            window = canvas[top - 256 : top + 768, left - 256 : left + 768]  # the same, near by
+            started = time.perf_counter()
+            boxes = detector.find(canvas)
+            times.append(1000 * (time.perf_counter() - started))
+            near = detector.find(window)
+            if boxes and near:
+                found += 1
+                scores = [
+                    scorer.score(crop_face_square(image, box, margin)).score
+                    for image, box in ((canvas, boxes[0]), (window, near[0]))
+                ]
+                moves.append(abs(scores[0] - scores[1]))
+        print(
+            f"| {width} x {height} | {len(times)} | {found} | {np.mean(moves):.3f}, "
+            f"{np.percentile(moves, 90):.3f} | {np.median(times):.0f} |",
+            flush=True,
+        )
 
 
 def jitter(box: FaceBox, share: float, rng: np.random.Generator) -> FaceBox:
@@ -111,6 +150,7 @@ def main(manifest: Path) -> None:
     faces.MIN_DET_SCORE = chosen_limit
     detector = FaceDetector(find_detector())
     report_framing([r for r in permissive if r["split"] == "train"], folder, detector)
+    report_large([r for r in permissive if r["split"] == "val"], folder, detector)
     report_jitter([r for r in permissive if r["split"] == "val"], folder, detector)
 
 

@@ -9,9 +9,12 @@ FaceDetectorYN, extra [detect]. Its model file is not part of this package: `fin
 where it is sought, `fetch_detector` gets it from OpenCV's model zoo.
 """
 
+import math
 import os
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,17 @@ import numpy as np
 from mspt.arrays import RGB
 from mspt.errors import ConfigError, DownloadError, MissingExtraError, ModelError
 from mspt.files import whole_file
+from mspt.image.crop import Square, crop_square
 from mspt.results import FaceBox
 
 LONG_SIDE_PX = 640  # of what the detector sees; larger photos are reduced, smaller ones are not
 MIN_DET_SCORE = 0.7  # chosen by benchmarks/studies/detection.py
 _MAX_OVERLAP = 0.3  # of two boxes (IoU) that are two faces: OpenCV's default
+_SMALL_PX = 60  # of a face as it was seen: smaller ones are looked at again
+_WINDOW = 5.5  # times a face's box: what is looked at then
+_TILED_PX = 6000  # long side from which a photo is looked at in tiles, too
+_LONG = 2.5  # or how many times as long as wide
+_TILE_PX = 2560  # side of a tile, at most
 _CANDIDATES = 5000  # before overlapping ones are dropped: OpenCV's default
 
 ENVIRONMENT = "MSPT_DETECTOR"
@@ -70,18 +79,47 @@ class FaceDetector:
         return self._local.detector
 
     def find(self, rgb: RGB) -> list[FaceBox]:
-        """Return all faces, largest first, boxes clipped to the photo."""
+        """Return all faces, largest first, boxes clipped to the photo.
+
+        The whole photo is looked at first, in overlapping tiles if it is very large or long. Faces
+        that were seen small are looked at again from near by: their boxes come out too small else.
+        """
+        views = [_whole(rgb), *_tiles(rgb)]
+        boxes = _without_doubles([box for view in views for box in self._find_in(rgb, view)])
+        found = [self._look_closer(rgb, box) for box in boxes]
+        return sorted(found, key=lambda box: (-_area(box), box.x1, box.y1))
+
+    def _look_closer(self, rgb: RGB, box: FaceBox) -> FaceBox:
+        """Return a face's box as it is seen in a window around it, if it was seen small."""
+        size = max(box.x2 - box.x1, box.y2 - box.y1)
+        if size * LONG_SIDE_PX / max(rgb.shape[:2]) >= _SMALL_PX:
+            return box
+        reach = _WINDOW * size / 2
+        x, y = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
         height, width = rgb.shape[:2]
+        window = (
+            max(0, round(x - reach)),
+            max(0, round(y - reach)),
+            min(width, round(x + reach)),
+            min(height, round(y + reach)),
+        )
+        seen = [found for found in self._find_in(rgb, window) if _overlap(found, box) > 0]
+        return max(seen, key=lambda found: _overlap(found, box), default=box)
+
+    def _find_in(self, rgb: RGB, view: Square) -> list[FaceBox]:
+        """Return the faces in a part of a photo, boxes in px of the whole photo."""
+        part = crop_square(rgb, view)
+        height, width = part.shape[:2]
         scale = min(1.0, LONG_SIDE_PX / max(height, width))
         seen_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-        bgr = np.ascontiguousarray(self._reduce(rgb, seen_wh)[:, :, ::-1])
+        bgr = np.ascontiguousarray(self._reduce(part, seen_wh)[:, :, ::-1])
         detector = self._instance()
         detector.setInputSize(seen_wh)
         rows = detector.detect(bgr)[1]
         stretch_wh = (width / seen_wh[0], height / seen_wh[1])
         boxes = [] if rows is None else [_to_box(row, stretch_wh, width, height) for row in rows]
-        whole = [box for box in boxes if box.x2 > box.x1 and box.y2 > box.y1]
-        return sorted(whole, key=lambda box: (-_area(box), box.x1, box.y1))
+        left, top = view[:2]
+        return [_moved(b, left, top) for b in boxes if b.x2 > b.x1 and b.y2 > b.y1]
 
     def _reduce(self, rgb: RGB, seen_wh: tuple[int, int]) -> RGB:
         """Return what the detector sees; of large photos every second, third ... pixel first.
@@ -110,6 +148,63 @@ def _to_box(row: Any, stretch_wh: tuple[float, float], width: int, height: int) 
             (round(float(x) * across, 1), round(float(y) * down, 1))
             for x, y in zip(row[4:14:2], row[5:14:2], strict=True)
         ),
+    )
+
+
+def _whole(rgb: RGB) -> Square:
+    return 0, 0, rgb.shape[1], rgb.shape[0]
+
+
+def _tiles(rgb: RGB) -> Iterator[Square]:
+    """Yield overlapping tiles of a photo in which whole faces would be seen too small to be found.
+
+    Each costs as much as the look at the whole, about 25 ms.
+    """
+    height, width = rgb.shape[:2]
+    if max(height, width) < _TILED_PX and max(height, width) < _LONG * min(height, width):
+        return
+    if max(height, width) <= 2 * LONG_SIDE_PX:
+        return
+    side = max(min(height, width, _TILE_PX), LONG_SIDE_PX)
+    for top in _starts(height, side):
+        for left in _starts(width, side):
+            yield left, top, min(width, left + side), min(height, top + side)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Return where tiles begin, the last one at the end, a quarter of each shared with the next."""
+    if length <= side:
+        return [0]
+    count = math.ceil((length - side) / (0.75 * side)) + 1
+    return [round(i * (length - side) / (count - 1)) for i in range(count)]
+
+
+def _without_doubles(boxes: Sequence[FaceBox]) -> list[FaceBox]:
+    """Return boxes of different faces: of two that overlap the one seen whole, or the surer one."""
+    kept: list[FaceBox] = []
+    for box in sorted(boxes, key=lambda box: -box.det_score):
+        if all(_overlap(box, other) <= _MAX_OVERLAP for other in kept):
+            kept.append(box)
+    return kept
+
+
+def _overlap(first: FaceBox, second: FaceBox) -> float:
+    """Return the intersection of two boxes over their union, 0..1."""
+    across = min(first.x2, second.x2) - max(first.x1, second.x1)
+    down = min(first.y2, second.y2) - max(first.y1, second.y1)
+    shared = max(0.0, across) * max(0.0, down)
+    return shared / (_area(first) + _area(second) - shared)
+
+
+def _moved(box: FaceBox, left: int, top: int) -> FaceBox:
+    """Return a box of a part in px of the whole."""
+    return replace(
+        box,
+        x1=box.x1 + left,
+        y1=box.y1 + top,
+        x2=box.x2 + left,
+        y2=box.y2 + top,
+        landmarks=tuple((x + left, y + top) for x, y in box.landmarks),
     )
 
 
