@@ -163,3 +163,23 @@ def test_openvino_refuses_a_model_without_metadata_naming_the_key(tmp_path: Path
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(ModelError, match="metadata key 'mspt.licence' is missing"):
         Session(tmp_path / "m.onnx", "openvino")
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"), [(-0.3, "-0.3"), (1.01, "1.01"), (float("nan"), "nan")]
+)
+def test_what_is_not_a_score_is_a_model_error(
+    returned: float, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session._OnnxRuntime, "run", lambda self, rgb: returned)
+    with pytest.raises(ModelError, match=rf"base.onnx: it returns {said}, which is not a score"):
+        mspt.load(backend="onnxruntime").score(ORIGINAL)
+
+
+def test_a_model_that_cannot_be_computed_is_a_model_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: object, rgb: RGB) -> float:
+        raise RuntimeError("bad allocation")
+
+    monkeypatch.setattr(session._OnnxRuntime, "run", run)
+    with pytest.raises(ModelError, match="onnxruntime cannot compute it: bad allocation"):
+        mspt.load(backend="onnxruntime").score(ORIGINAL)

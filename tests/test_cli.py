@@ -143,7 +143,7 @@ def test_hidden_files_and_the_output_itself_are_no_photos(run_cli: RunCli, tmp_p
     shutil.copy(ORIGINAL, tmp_path / "a.png")
     (tmp_path / ".DS_Store").write_bytes(b"x")
     (tmp_path / "scores.csv").write_text("old\n")
-    done = run_cli("score", ".", "-o", "scores.csv", cwd=tmp_path)
+    done = run_cli("score", ".", "-o", "scores.csv", "--overwrite", cwd=tmp_path)
     assert done.returncode == 0
     assert [row["path"] for row in read_rows(tmp_path / "scores.csv")] == ["./a.png"]
 
@@ -274,7 +274,7 @@ def test_a_polite_kill_closes_a_parquet_file(tmp_path: Path) -> None:
         [*command, "-o", "s.parquet"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not (tmp_path / "s.parquet").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "s.parquet.rows.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
     process.terminate()
@@ -283,29 +283,35 @@ def test_a_polite_kill_closes_a_parquet_file(tmp_path: Path) -> None:
     assert 0 < pq.read_table(tmp_path / "s.parquet").num_rows < 5000
 
 
-def test_a_stop_within_a_parquet_group_writes_no_row_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scorer: Scorer
+def test_rows_of_a_parquet_file_outlive_whatever_ends_the_run(
+    tmp_path: Path, scorer: Scorer
 ) -> None:
-    import pyarrow.parquet as pq
-
     result = scorer.score(ORIGINAL)
-    monkeypatch.setattr(outputs, "_GROUP_ROWS", 3)
-    whole = pq.ParquetWriter.write_table
-
-    def stopped(self: pq.ParquetWriter, table: object) -> None:
-        whole(self, table)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", stopped)
 
     def write_five() -> None:
         with RowWriter(tmp_path / "s.parquet") as rows:
             for _ in range(5):
                 rows.write(result)
+            raise MemoryError
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(MemoryError):
         write_five()
-    assert pq.read_table(tmp_path / "s.parquet").num_rows == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["s.parquet.rows.jsonl"]
+    assert len((tmp_path / "s.parquet.rows.jsonl").read_text().splitlines()) == 5
+
+
+def test_parquet_is_written_in_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scorer: Scorer
+) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(outputs, "_GROUP_ROWS", 2)
+    result = scorer.score(ORIGINAL)
+    with RowWriter(tmp_path / "s.parquet") as rows:
+        for _ in range(5):
+            rows.write(result)
+    with pq.ParquetFile(tmp_path / "s.parquet") as file:
+        assert [file.metadata.row_group(i).num_rows for i in range(3)] == [2, 2, 1]
 
 
 def test_a_file_name_with_a_carriage_return_stays_one_row(run_cli: RunCli, tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def test_a_spec_survives_its_json() -> None:
         ("{", "not an InputSpec"),
         ('{"short_side": 640}', "not an InputSpec"),
         ('{"short_side": 640, "crop_side": 700}', "crop_side 700 px must lie in 32..short_side"),
+        ('{"short_side": 100000, "crop_side": 64}', "must be at most 2048 px"),
+        ('{"short_side": 64.5, "crop_side": 64}', "must be whole numbers of px"),
         ('{"short_side": 64, "crop_side": 64, "resample": "box"}', "resample 'box'.* unknown"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Literal, Self, get_args
 
 from mspt.errors import ModelError
 
+MAX_SIDE_PX = 2048  # of a network's input
 FACE_MARGIN = 0.32  # see InputSpec.face_margin
 Resample = Literal["catmull_rom", "bicubic"]
 
@@ -32,10 +33,15 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         """Refuse a spec that no image could satisfy."""
-        if not 32 <= self.crop_side <= self.short_side:
+        if type(self.crop_side) is not int or type(self.short_side) is not int:
+            raise ModelError(
+                f"InputSpec: short_side {self.short_side!r} and crop_side {self.crop_side!r} must "
+                "be whole numbers of px"
+            )
+        if not 32 <= self.crop_side <= self.short_side <= MAX_SIDE_PX:
             raise ModelError(
                 f"InputSpec: crop_side {self.crop_side} px must lie in 32..short_side "
-                f"({self.short_side} px)"
+                f"({self.short_side} px), which must be at most {MAX_SIDE_PX} px"
             )
         if not 0 <= self.face_margin <= 4:
             raise ModelError(f"InputSpec: face_margin {self.face_margin} must lie in 0..4")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Rows: .csv, .jsonl or .parquet.",
 )
+@click.option("--resume", is_flag=True, help="Go on behind the rows that OUTPUT has.")
+@click.option("--overwrite", is_flag=True, help="Replace the rows that OUTPUT has.")
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got.",
 )
+@click.option("--trust-detector", is_flag=True, help="Take a detector's file that is not known.")
 @click.option("--max-faces", type=click.IntRange(min=1), help="Per photo, with --detect.")
 @click.option(
     "--min-face",
@@ -59,12 +62,15 @@ if TYPE_CHECKING:
 def score(
     paths: tuple[str, ...],
     output: Path | None,
+    resume: bool,
+    overwrite: bool,
     model: str,
     backend: "Backend",
     workers: int | None,
     strict: bool,
     detect: bool,
     detector: Path | None,
+    trust_detector: bool,
     max_faces: int | None,
     min_face: int,
     factors: bool,
@@ -75,7 +81,7 @@ def score(
     """Score face photos: files, folders (with all below them) and glob patterns.
 
     Prints `score  path` lines, or writes one row per image with -o: one per face with --detect, one
-    per frame of a video with --every.
+    per frame of a video with --every. Rows that are there already are never replaced unasked.
     """
     from mspt.inference.inputs import find_images
     from mspt.inference.scorer import Scorer
@@ -89,19 +95,37 @@ def score(
         score_shots,
     )
     from mspt.results import COLUMNS, FACTOR_COLUMNS
-    from mspt.scores.write import RowWriter
+    from mspt.scores.resume import leave_out, prepare_output
+    from mspt.scores.write import RowWriter, journal_of
 
     faces = _read_face_options(detect, detector, max_faces, min_face)
     _check_best_options(every, best, best_to)
+    _check_output_options(output, resume, overwrite)
     every_s = parse_interval(every) if every else None
-    images = find_images(paths, exclude=output)
+    images = find_images(paths, exclude=[output, journal_of(output)] if output else ())
     if not images:
         raise ConfigError(f"nothing to score: no file found at {', '.join(paths)}")
     if best and not any(map(is_video, images)):
         raise ConfigError(f"--best {best}: there is no video among the paths; drop it")
-    scorer = Scorer(model, backend=backend, detector=detector, factors=factors)
-    scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
+    scorer = Scorer(
+        model,
+        backend=backend,
+        detector=detector,
+        trust_detector=trust_detector,
+        factors=factors,
+    )
     columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
+    if output:
+        done = prepare_output(
+            output,
+            columns,
+            resume=resume,
+            overwrite=overwrite,
+            model=scorer.label,
+            has_faces=detect,
+        )
+        images = leave_out(images, done)
+    scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
     best_to = best_to or Path("best-frames")
     if best:
         check_best_folder(best_to)
@@ -143,6 +167,13 @@ def _write_rows(
         best_shots.offer(shot, results)
         progress.update(done, failed)
     return written, failed
+
+
+def _check_output_options(output: Path | None, resume: bool, overwrite: bool) -> None:
+    if (resume or overwrite) and not output:
+        raise ConfigError("--resume and --overwrite are about a file of rows; add -o FILE")
+    if resume and overwrite:
+        raise ConfigError("--resume keeps the rows that are there, --overwrite does not; give one")
 
 
 def _check_best_options(every: str | None, best: int | None, best_to: Path | None) -> None:

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ URL = (
     "face_detection_yunet_2023mar.onnx"
 )
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+# Files that are known to be whole; OpenCV ends the process on some that are not.
+KNOWN_SHA256 = frozenset(
+    {
+        SHA256,
+        # yunet_n_640_640.onnx, by its authors
+        "25a606a145a5b6d7271ae138fbd00eba91dad8b83222ae3f2c7ecd0f4a7b0e31",
+    }
+)
 _TIMEOUT_S = 60
 
 
@@ -221,12 +230,29 @@ def cached_detector() -> Path:
     return folder / "mspt" / URL.rpartition("/")[2]
 
 
-def find_detector(file: Path | None = None) -> Path:
+def find_detector(file: Path | None = None, *, trusted: bool = False) -> Path:
     """Return the detector's model file: the one given, $MSPT_DETECTOR, or the fetched one.
+
+    Args:
+        file: of a detector.
+        trusted: whether to take a file that is not a known one.
 
     Raises:
         ConfigError: if it is not there, saying how to get it.
+        ModelError: if it is not a known one, unless it is trusted.
     """
+    found = _seek_detector(file)
+    digest = sha256(found.read_bytes()).hexdigest()
+    if digest not in KNOWN_SHA256 and not trusted:
+        raise ModelError(
+            f"{found}: is not a face detector that is known (SHA-256 {digest[:12]}...), and a "
+            "damaged one ends the process; `mspt detector fetch` gets the known one, "
+            "--trust-detector takes this one"
+        )
+    return found
+
+
+def _seek_detector(file: Path | None) -> Path:
     given = file or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
     if given is not None:
         if not given.is_file():
@@ -247,7 +273,6 @@ def fetch_detector(url: str = URL) -> Path:
     Raises:
         DownloadError: if it cannot be downloaded, or is another file than the known one.
     """
-    from hashlib import sha256
     from http.client import HTTPException
     from urllib.request import urlopen  # here, since they slow down every start
 

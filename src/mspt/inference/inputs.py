@@ -10,21 +10,21 @@ as it was typed: its row says why.
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 
-def find_images(paths: Sequence[str], *, exclude: Path | None = None) -> list[str]:
+def find_images(paths: Sequence[str], *, exclude: Collection[Path] = ()) -> list[str]:
     """Return all files that the paths stand for; nothing if not one of them exists.
 
     Args:
         paths: as typed.
-        exclude: a file to leave out, such as the output, which a second run finds in the folder.
+        exclude: files to leave out, such as the output, which a second run finds in the folder.
     """
     found: list[str] = []
     for path in paths:
         files = [path] if os.path.isfile(path) else list(_expand(path)) or [path]
-        found += [file for file in files if exclude is None or not _is_same(file, exclude)]
+        found += [file for file in files if not any(_is_same(file, other) for other in exclude)]
     return found if any(os.path.isfile(file) for file in found) else []
 
 

@@ -76,6 +76,7 @@ class Scorer:
         *,
         backend: Backend = "auto",
         detector: str | Path | None = None,
+        trust_detector: bool = False,
         factors: bool = False,
     ) -> None:
         """Load an embedded model by name, or a model file.
@@ -85,6 +86,7 @@ class Scorer:
             backend: what computes: `onnxruntime`, `openvino`, or `auto`, the faster of both here
                 whose scores agree (inference/session.py).
             detector: a YuNet file for finding faces; default: $MSPT_DETECTOR or the fetched one.
+            trust_detector: take it even if it is not a known file.
             factors: measure also why a score may be low: `factors` and `reasons` of every result.
 
         Raises:
@@ -98,11 +100,18 @@ class Scorer:
         self._factor_reference = load_reference(self.info.spec.crop_side) if factors else None
         self._pixels = Budget(_pixels_in_flight())
         name = model if path in embedded_models().values() else path.absolute()
-        self._arguments = (name, self._session.backend, self._detector_file, factors)
+        self._trusts_detector = trust_detector
+        self._arguments: dict[str, Any] = {
+            "model": name,
+            "backend": self._session.backend,
+            "detector": self._detector_file,
+            "trust_detector": trust_detector,
+            "factors": factors,
+        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it was made of; another process loads the same model on the same backend."""
-        return _load_again, self._arguments
+        return partial(Scorer, **self._arguments), ()
 
     def __repr__(self) -> str:
         """Name the model, what it sees and what computes."""
@@ -123,7 +132,7 @@ class Scorer:
 
     @cached_property
     def _detector(self) -> FaceDetector:
-        return FaceDetector(find_detector(self._detector_file))
+        return FaceDetector(find_detector(self._detector_file, trusted=self._trusts_detector))
 
     def score(self, image: ImageLike) -> Scored:
         """Score one image as a whole: its centred square.
@@ -344,18 +353,19 @@ def _pixels_in_flight() -> int:
     return max(MAX_PIXELS, int((memory or 0) * _MEMORY_SHARE / _BYTES_PER_PIXEL))
 
 
-def _load_again(
-    model: str | Path, backend: Backend, detector: Path | None, factors: bool
-) -> Scorer:
-    return Scorer(model, backend=backend, detector=detector, factors=factors)
-
-
 def load(
     model: str | Path = DEFAULT_MODEL,
     *,
     backend: Backend = "auto",
     detector: str | Path | None = None,
+    trust_detector: bool = False,
     factors: bool = False,
 ) -> Scorer:
     """Load a model: `mspt.load()`, `mspt.load("base")`, `mspt.load("model.onnx")`."""
-    return Scorer(model, backend=backend, detector=detector, factors=factors)
+    return Scorer(
+        model,
+        backend=backend,
+        detector=detector,
+        trust_detector=trust_detector,
+        factors=factors,
+    )

@@ -58,6 +58,7 @@ class Session:
             ModelError: if it cannot load the file, or it is not a model of mspt.
         """
         self.backend = backend
+        self._path = path
         self._runtime = _open_runtime(path, backend)
         self.precision = self._runtime.precision
         self.info = ModelInfo.from_metadata(self._runtime.metadata(), str(path))
@@ -77,8 +78,20 @@ class Session:
             raise ModelError(f"{path}: its inputs and outputs are {found}, not {expected}")
 
     def score_rgb(self, rgb: RGB) -> float:
-        """Score one prepared image, uint8 (S, S, 3)."""
-        return self._runtime.run(rgb)
+        """Score one prepared image, uint8 (S, S, 3).
+
+        Raises:
+            ModelError: if the file cannot be computed, or what comes is not a score.
+        """
+        try:
+            score = self._runtime.run(rgb)
+        except ModelError:
+            raise
+        except Exception as error:  # neither library has an exception class of its own
+            raise ModelError(f"{self._path}: {self.backend} cannot compute it: {error}") from error
+        if not 0 <= score <= 1:  # nor is NaN
+            raise ModelError(f"{self._path}: it returns {score}, which is not a score in 0..1")
+        return score
 
     def score_probe(self) -> list[float]:
         """Score the probe's pictures."""

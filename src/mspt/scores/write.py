@@ -2,17 +2,20 @@
 
 In:   QualityScore results.
 Out:  a file whose rows are whole up to the last result, also when the run is stopped.
+Not here: what becomes of a file that is there already (resume.py).
 """
 
 import csv
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import IO, Protocol, Self
 
 from mspt.errors import ConfigError, MissingExtraError
+from mspt.files import whole_file
 from mspt.results import COLUMNS, Cell, QualityScore, type_of_column
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -25,14 +28,14 @@ class _Form(Protocol):
     """One way to write rows."""
 
     def write(self, row: Row) -> None: ...
-    def close(self) -> None: ...
+    def close(self, *, is_done: bool) -> None: ...
 
 
 class RowWriter:
-    """Writes one row per result to a .csv, .jsonl or .parquet file."""
+    """Writes one row per result to a .csv, .jsonl or .parquet file, behind those that are there."""
 
     def __init__(self, path: Path, columns: Sequence[str] = COLUMNS) -> None:
-        """Open the file, replacing an older one.
+        """Open the file; `resume.prepare_output` decides what becomes of one that is there.
 
         Args:
             path: its suffix says which form.
@@ -50,11 +53,21 @@ class RowWriter:
             raise ConfigError(f"{path}: rows are written as {known}, not {path.suffix!r}")
         self._columns = columns
         self._form: _Form = form(path, columns)
+        self._is_done = True
 
     def write(self, result: QualityScore) -> None:
         """Write the row of a result."""
-        cells = result.to_dict() | {"path": _valid_text(result.path)}
+        cells = result.to_dict() | {"path": valid_text(result.path)}
         self._form.write({column: cells.get(column) for column in self._columns})
+
+    def copy(self, rows: Iterable[Row]) -> None:
+        """Write rows as they are."""
+        for row in rows:
+            self._form.write({column: row.get(column) for column in self._columns})
+
+    def keep_open(self) -> None:
+        """Leave the file such that rows can be added later, also where that takes a journal."""
+        self._is_done = False
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +78,8 @@ class RowWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._form.close()
+        stopped_politely = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self._form.close(is_done=self._is_done and (kind is None or stopped_politely))
 
 
 class _Csv:
@@ -76,7 +90,7 @@ class _Csv:
     def write(self, row: Row) -> None:
         self._write(row)
 
-    def close(self) -> None:
+    def close(self, *, is_done: bool) -> None:
         self._file.close()
 
 
@@ -87,40 +101,53 @@ class _JsonLines:
     def write(self, row: Row) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
-    def close(self) -> None:
+    def close(self, *, is_done: bool) -> None:
         self._file.close()
 
 
 class _Parquet:
-    """Rows by groups; the file can be read once it is closed, which a stop by a signal does too."""
+    """Rows as JSON lines beside the file, turned into Parquet when all are there.
+
+    A Parquet file cannot be read before it is closed: a killed run would lose all its rows.
+    """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         try:
             import pyarrow as pa
-            import pyarrow.parquet as pq
         except ModuleNotFoundError as error:
             raise MissingExtraError.of("parquet", error) from error
         types = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
         self._schema = pa.schema([(c, types[type_of_column(c)]) for c in columns])
-        self._make_table: Any = pa.Table.from_pylist
-        self._writer = pq.ParquetWriter(path, self._schema)
-        self._rows: list[Row] = []
+        self._path, self._journal = path, journal_of(path)
+        self._rows = _JsonLines(self._journal, columns)
 
     def write(self, row: Row) -> None:
-        self._rows.append(row)
-        if len(self._rows) >= _GROUP_ROWS:
-            self._flush()
+        self._rows.write(row)
 
-    def _flush(self) -> None:
-        rows, self._rows = self._rows, []  # first, so that no stop can make it write them twice
-        self._writer.write_table(self._make_table(rows, schema=self._schema))
+    def close(self, *, is_done: bool) -> None:
+        self._rows.close(is_done=is_done)
+        if is_done:
+            self._pack()
+            self._journal.unlink()
 
-    def close(self) -> None:
-        try:
-            if self._rows:
-                self._flush()
-        finally:
-            self._writer.close()
+    def _pack(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with (
+            whole_file(self._path) as draft,
+            pq.ParquetWriter(draft, self._schema) as writer,
+            self._journal.open(encoding="utf-8") as file,
+        ):
+            while lines := list(islice(file, _GROUP_ROWS)):
+                rows = [json.loads(line) for line in lines]
+                writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
+
+
+def journal_of(path: Path) -> Path:
+    """Return where the rows of an output are kept while it is written: itself, but for Parquet."""
+    is_parquet = path.suffix.lower() == ".parquet"
+    return path.with_name(f"{path.name}.rows.jsonl") if is_parquet else path
 
 
 def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, object]], None]:
@@ -128,7 +155,8 @@ def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, 
     plain = csv.DictWriter(file, columns, lineterminator="\n")
     # Python 3.11 leaves a bare carriage return unquoted, and no reader takes the row then.
     quoted = csv.DictWriter(file, columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    plain.writeheader()
+    if not file.tell():
+        plain.writeheader()
 
     def write(row: Mapping[str, object]) -> None:
         risky = any("\r" in cell for cell in row.values() if isinstance(cell, str))
@@ -139,14 +167,14 @@ def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, 
 
 def _open_text(path: Path) -> IO[str]:
     """Open a file whose lines reach the disk one by one, so that a stopped run keeps them."""
-    return path.open("w", encoding="utf-8", newline="", buffering=1)
+    return path.open("a", encoding="utf-8", newline="", buffering=1)
 
 
 def printable_path(path: str) -> str:
     """Return a file name as one line of valid text, whatever bytes the file system holds."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in _valid_text(path))
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in valid_text(path))
 
 
-def _valid_text(path: str) -> str:
+def valid_text(path: str) -> str:
     """Return a file name that UTF-8 can hold, undecodable bytes escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

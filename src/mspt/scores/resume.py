@@ -1,0 +1,172 @@
+"""Going on behind the rows that a stopped run has left, without a lost or doubled one.
+
+In:   an output file, as a run was killed while writing it: its last row may be half, and the rows
+      of its last photo may not be all.
+Out:  the file cut back to whole photos, and the names of these; `write.RowWriter` appends to it.
+
+Parquet cannot be appended to: rows wait in NAME.parquet.rows.jsonl until the run is done.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mspt.errors import ConfigError, DataError
+from mspt.inference.video import FRAME_MARK, is_video
+from mspt.scores.write import RowWriter, journal_of, valid_text
+
+_Place = tuple[int, dict[str, str]]  # where a row ends, in bytes, and its cells as text
+
+
+def prepare_output(
+    output: Path,
+    columns: Sequence[str],
+    *,
+    resume: bool,
+    overwrite: bool,
+    model: str,
+    has_faces: bool,
+) -> frozenset[str]:
+    """Make an output ready to be written; return the photos whose rows it has already.
+
+    Args:
+        output: .csv, .jsonl or .parquet.
+        columns: of the rows that will be written.
+        resume: go on behind the rows that are there.
+        overwrite: replace what is there.
+        model: how rows name the model.
+        has_faces: whether rows are about faces found.
+
+    Raises:
+        ConfigError: if there is a file already and neither is asked for, or if its rows are of
+            another model or of other options.
+        DataError: if it is not a file of rows.
+    """
+    kept = journal_of(output)
+    there = [path for path in dict.fromkeys((kept, output)) if path.is_file()]
+    if not there or overwrite:
+        for path in there:
+            path.unlink()
+        return frozenset()
+    if not resume:
+        raise ConfigError(
+            f"{there[0]} exists; --resume goes on behind its rows, --overwrite replaces them"
+        )
+    if not kept.is_file():
+        _unpack(output, kept, columns)
+    return _cut_back(kept, columns, model, has_faces)
+
+
+def leave_out(images: Sequence[str], done: frozenset[str]) -> list[str]:
+    """Return the photos and videos that have no rows yet."""
+    return [image for image in images if valid_text(image) not in done]
+
+
+def _unpack(output: Path, kept: Path, columns: Sequence[str]) -> None:
+    """Turn a finished Parquet file back into rows that can be added to."""
+    from mspt.scores.read import open_scores
+
+    file = open_scores(output)
+    _check_columns(output, file.columns, columns)
+    with RowWriter(output, columns) as rows:
+        rows.copy(row.cells for row in file.rows())
+        rows.keep_open()
+
+
+def _cut_back(path: Path, columns: Sequence[str], model: str, has_faces: bool) -> frozenset[str]:
+    """Cut a file behind its last whole photo; return the photos that stay."""
+    done: set[str] = set()
+    photo, start, end, last = None, 0, 0, None
+    for stop, cells in _rows_of(path, columns):
+        name = _photo_of(cells["path"])
+        if name != photo:
+            photo, start = name, end
+        done.add(name)
+        end, last = stop, cells
+    if last is not None:
+        _check_rows(path, last, model, has_faces)
+        done.discard(photo or "")  # its rows may not be all: it is scored once more
+    with path.open("r+b") as file:
+        file.truncate(start if last is not None else _head_of(path, columns))
+    return frozenset(done)
+
+
+def _photo_of(path: str) -> str:
+    """Return the file that a row is about: of a video's frame the video."""
+    video, mark, _ = path.rpartition(FRAME_MARK)
+    return video if mark and is_video(video) else path
+
+
+def _rows_of(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
+    return _csv_rows(path, columns) if path.suffix.lower() == ".csv" else _json_rows(path, columns)
+
+
+def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
+    """Yield the whole rows of a CSV, up to the first that is not."""
+    place = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal place
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):  # half-written
+                    return
+                place += len(line)
+                yield line.decode("utf-8", "replace")
+
+    reader = csv.reader(lines())
+    header = next(reader, None)
+    if header is None:
+        return
+    _check_columns(path, header, columns)
+    for fields in reader:
+        if len(fields) != len(columns):
+            return
+        yield place, dict(zip(columns, fields, strict=True))
+
+
+def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
+    """Yield the whole rows of JSON lines, up to the first that is not."""
+    place = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                cells = json.loads(line)
+            except ValueError:
+                return
+            if not line.endswith(b"\n") or not isinstance(cells, dict):
+                return
+            _check_columns(path, tuple(cells), columns)
+            place += len(line)
+            yield place, {name: "" if c is None else str(c) for name, c in cells.items()}
+
+
+def _head_of(path: Path, columns: Sequence[str]) -> int:
+    """Return where rows begin in a file that has none."""
+    if path.suffix.lower() != ".csv":
+        return 0
+    head = f"{','.join(columns)}\n".encode()
+    if path.read_bytes()[: len(head)] != head:  # not even the header came
+        path.write_bytes(head)
+    return len(head)
+
+
+def _check_columns(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:
+    if tuple(found) != tuple(columns):
+        other = sorted(set(found) ^ set(columns))
+        raise DataError(
+            f"{path}: its rows have other columns than these options give ({', '.join(other)}); "
+            "resume with the options that it was begun with, or name another file"
+        )
+
+
+def _check_rows(path: Path, row: dict[str, str], model: str, has_faces: bool) -> None:
+    if row["model"] != model:
+        raise ConfigError(
+            f"{path}: its rows are by {row['model']}, not by {model}; resume with the model and "
+            "backend that it was begun with, or name another file"
+        )
+    if has_faces != bool(row["n_faces"]) and row["status"] == "ok":
+        option = "without --detect" if has_faces else "with --detect"
+        raise ConfigError(f"{path}: was begun {option}; resume likewise, or name another file")

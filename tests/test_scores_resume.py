@@ -1,0 +1,147 @@
+"""A stopped run goes on without a lost or doubled row, and nothing is replaced unasked."""
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import FACES, ORIGINAL, RunCli
+from PIL import Image
+
+from mspt.scores.read import open_scores
+
+FORMS = [".csv", ".jsonl", ".parquet"]
+FAST = ("--model", "fast", "--backend", "onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty small photos, and two files that are none."""
+    folder = tmp_path_factory.mktemp("photos")
+    face = Image.open(ORIGINAL).convert("RGB")
+    for number in range(60):
+        face.crop((number, 0, 260 + number, 260)).save(folder / f"{number:03d}.jpg")
+    (folder / "017-broken.jpg").write_bytes(b"no picture")
+    (folder / '018 "quoted", \n name.jpg').write_bytes((folder / "000.jpg").read_bytes())
+    return folder
+
+
+def content(path: Path) -> object:
+    """Return what a file holds: its bytes, or Parquet's rows."""
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    return [row.cells for row in open_scores(path).rows()]
+
+
+@pytest.fixture(scope="module")
+def unbroken(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    out = tmp_path_factory.mktemp("unbroken")
+    for form in FORMS:
+        command = [sys.executable, "-m", "mspt", "score", photos, "-o", out / f"s{form}", *FAST]
+        subprocess.run([*map(str, command)], check=True, capture_output=True)
+    return {form: content(out / f"s{form}") for form in FORMS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_killed_at_random_moments_ends_as_if_unbroken(
+    form: str, photos: Path, unbroken: dict[str, object], tmp_path: Path
+) -> None:
+    output, kills = tmp_path / f"s{form}", 0
+    rng = random.Random(form)
+    for _ in range(40):
+        command = [sys.executable, "-m", "mspt", "score", photos, "-o", output, "--resume", *FAST]
+        with subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL) as process:
+            try:
+                process.wait(rng.uniform(0.3, 0.8))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                continue
+            assert process.returncode == 0
+            break
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+    assert done.stderr.count("not ok") <= 1
+    assert content(output) == unbroken[form]
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]
+    assert kills > 0
+
+
+@pytest.mark.parametrize("form", [".csv", ".jsonl"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.77, 0.999])
+def test_a_file_cut_anywhere_is_completed(
+    form: str,
+    share: float,
+    photos: Path,
+    unbroken: dict[str, object],
+    run_cli: RunCli,
+    tmp_path: Path,
+) -> None:
+    whole = unbroken[form]
+    assert isinstance(whole, bytes)
+    output = tmp_path / f"s{form}"
+    output.write_bytes(whole[: round(share * len(whole))])
+    done = run_cli("score", photos, "-o", output, "--resume", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_there_is_never_replaced_unasked(
+    form: str, run_cli: RunCli, tmp_path: Path
+) -> None:
+    output = tmp_path / f"s{form}"
+    assert run_cli("score", ORIGINAL, "-o", output, *FAST).returncode == 0
+    before = content(output)
+    done = run_cli("score", FACES, "-o", output, *FAST)
+    assert done.returncode == 2
+    assert f"s{form} exists; --resume goes on behind its rows, --overwrite replaces" in done.stderr
+    assert content(output) == before
+    assert run_cli("score", FACES, "-o", output, "--overwrite", *FAST).returncode == 0
+    assert len(list(open_scores(output).rows())) == 11
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_finished_file_takes_more_photos(form: str, run_cli: RunCli, tmp_path: Path) -> None:
+    output = tmp_path / f"s{form}"
+    paths = sorted(FACES.glob("*.png"))
+    run_cli("score", *paths[:4], "-o", output, *FAST)
+    done = run_cli("score", *paths, "-o", output, "--resume", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert [row.path for row in open_scores(output).rows()] == [str(path) for path in paths]
+
+
+def test_rows_of_another_model_or_other_options_are_refused(
+    run_cli: RunCli, tmp_path: Path
+) -> None:
+    output = tmp_path / "s.csv"
+    run_cli("score", FACES, "-o", output, *FAST)
+    for options, message in (
+        (("--model", "base", "--backend", "onnxruntime"), "its rows are by fast@"),
+        ((*FAST, "--factors"), "its rows have other columns than these options give (blockiness"),
+    ):
+        done = run_cli("score", FACES, "-o", output, "--resume", *options)
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--resume",), "--resume and --overwrite are about a file of rows; add -o FILE"),
+        (("-o", "s.csv", "--resume", "--overwrite"), "give one"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    options: tuple[str, ...], message: str, run_cli: RunCli
+) -> None:
+    done = run_cli("score", ORIGINAL, *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_first_run_may_say_resume(run_cli: RunCli, tmp_path: Path) -> None:
+    assert run_cli("score", ORIGINAL, "-o", "s.csv", "--resume", *FAST).returncode == 0
+    assert len(list(open_scores(tmp_path / "s.csv").rows())) == 1
