@@ -145,3 +145,40 @@ def test_options_that_make_no_sense_are_refused(
 def test_a_first_run_may_say_resume(run_cli: RunCli, tmp_path: Path) -> None:
     assert run_cli("score", ORIGINAL, "-o", "s.csv", "--resume", *FAST).returncode == 0
     assert len(list(open_scores(tmp_path / "s.csv").rows())) == 1
+
+
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_a_photo_named_as_output_is_left_alone(
+    run_cli: RunCli, tmp_path: Path, option: str
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"a photo")
+    done = run_cli("score", ORIGINAL, option, "-o", photo)
+    assert done.returncode == 2
+    assert "rows are written as .csv, .jsonl or .parquet" in done.stderr
+    assert photo.read_bytes() == b"a photo"
+
+
+@pytest.mark.parametrize("name", ["notes.csv", "notes.jsonl", "s.parquet.rows.jsonl"])
+@pytest.mark.parametrize("text", ["my notes", "my notes\n", "my notes\nmore\n"])
+def test_what_is_no_file_of_rows_is_left_alone(
+    run_cli: RunCli, tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    output = tmp_path / name.removesuffix(".rows.jsonl")
+    done = run_cli("score", ORIGINAL, "--resume", "-o", output)
+    assert done.returncode == 2
+    assert (tmp_path / name).read_text() == text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_spoilt_row_in_the_middle_costs_no_row(
+    run_cli: RunCli, tmp_path: Path, suffix: str
+) -> None:
+    output = tmp_path / f"s{suffix}"
+    run_cli("score", ORIGINAL, "-o", output)
+    row = output.read_text().splitlines(keepends=True)[-1]
+    output.write_text(output.read_text() + "spoilt\n" + row)
+    before = output.read_bytes()
+    assert run_cli("score", ORIGINAL, "--resume", "-o", output).returncode == 2
+    assert output.read_bytes() == before

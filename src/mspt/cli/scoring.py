@@ -115,6 +115,9 @@ def score(
         factors=factors,
     )
     columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
+    best_to = best_to or Path("best-frames")
+    if best:
+        check_best_folder(best_to)
     if output:
         done = prepare_output(
             output,
@@ -126,9 +129,6 @@ def score(
         )
         images = leave_out(images, done)
     scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
-    best_to = best_to or Path("best-frames")
-    if best:
-        check_best_folder(best_to)
     best_shots = BestShots(best or 0)
     show_progress = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
     total = count_shots(images, every_s) if show_progress else len(images)

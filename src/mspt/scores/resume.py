@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mspt.errors import ConfigError, DataError
 from mspt.inference.video import FRAME_MARK, is_video
-from mspt.scores.write import RowWriter, journal_of, valid_text
+from mspt.scores.write import RowWriter, check_form, journal_of, valid_text
 
 _Place = tuple[int, dict[str, str]]  # where a row ends, in bytes, and its cells as text
 
@@ -40,9 +40,10 @@ def prepare_output(
 
     Raises:
         ConfigError: if there is a file already and neither is asked for, or if its rows are of
-            another model or of other options.
-        DataError: if it is not a file of rows.
+            another model or of other options; or if the suffix names no known form.
+        DataError: if it is not a file of rows, which is then left as it is.
     """
+    check_form(output)
     kept = journal_of(output)
     there = [path for path in dict.fromkeys((kept, output)) if path.is_file()]
     if not there or overwrite:
@@ -103,7 +104,7 @@ def _rows_of(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
 
 
 def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
-    """Yield the whole rows of a CSV, up to the first that is not."""
+    """Yield the whole rows of a CSV; only its last may be half."""
     place = 0
 
     def lines() -> Iterator[str]:
@@ -122,34 +123,46 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
     _check_columns(path, header, columns)
     for fields in reader:
         if len(fields) != len(columns):
-            return
+            if next(reader, None) is None:
+                return
+            raise _no_rows(path)
         yield place, dict(zip(columns, fields, strict=True))
 
 
 def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
-    """Yield the whole rows of JSON lines, up to the first that is not."""
+    """Yield the whole rows of JSON lines; only the last may be half."""
     place = 0
     with path.open("rb") as file:
         for line in file:
+            if not line.endswith(b"\n"):  # half-written
+                return
             try:
                 cells = json.loads(line)
             except ValueError:
-                return
-            if not line.endswith(b"\n") or not isinstance(cells, dict):
-                return
+                cells = None
+            if not isinstance(cells, dict):
+                raise _no_rows(path)
             _check_columns(path, tuple(cells), columns)
             place += len(line)
             yield place, {name: "" if c is None else str(c) for name, c in cells.items()}
 
 
 def _head_of(path: Path, columns: Sequence[str]) -> int:
-    """Return where rows begin in a file that has none."""
-    if path.suffix.lower() != ".csv":
-        return 0
-    head = f"{','.join(columns)}\n".encode()
-    if path.read_bytes()[: len(head)] != head:  # not even the header came
-        path.write_bytes(head)
-    return len(head)
+    """Return where rows begin in a file that has no whole one."""
+    is_csv = path.suffix.lower() == ".csv"
+    head = f"{','.join(columns)}\n".encode() if is_csv else f'{{"{columns[0]}": '.encode()
+    with path.open("rb") as file:
+        found = file.read(len(head))
+    if not head.startswith(found):
+        raise _no_rows(path)
+    return len(head) if is_csv and found == head else 0  # half a header is written once more
+
+
+def _no_rows(path: Path) -> DataError:
+    return DataError(
+        f"{path}: is not, or not all, rows that mspt wrote, so it was left as it is; name another "
+        "file, or --overwrite it"
+    )
 
 
 def _check_columns(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:

@@ -45,14 +45,11 @@ class RowWriter:
             ConfigError: if the suffix names no known form.
             MissingExtraError: if Parquet is wanted and pyarrow is not installed.
         """
+        check_form(path)
         forms: dict[str, Callable[[Path, Sequence[str]], _Form]]
         forms = dict(zip(OUTPUT_SUFFIXES, (_Csv, _JsonLines, _Parquet), strict=True))
-        form = forms.get(path.suffix.lower())
-        if form is None:
-            known = f"{', '.join(OUTPUT_SUFFIXES[:-1])} or {OUTPUT_SUFFIXES[-1]}"
-            raise ConfigError(f"{path}: rows are written as {known}, not {path.suffix!r}")
         self._columns = columns
-        self._form: _Form = form(path, columns)
+        self._form: _Form = forms[path.suffix.lower()](path, columns)
         self._is_done = True
 
     def write(self, result: QualityScore) -> None:
@@ -112,10 +109,8 @@ class _Parquet:
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        try:
-            import pyarrow as pa
-        except ModuleNotFoundError as error:
-            raise MissingExtraError.of("parquet", error) from error
+        import pyarrow as pa
+
         types = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
         self._schema = pa.schema([(c, types[type_of_column(c)]) for c in columns])
         self._path, self._journal = path, journal_of(path)
@@ -142,6 +137,19 @@ class _Parquet:
             while lines := list(islice(file, _GROUP_ROWS)):
                 rows = [json.loads(line) for line in lines]
                 writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
+
+
+def check_form(path: Path) -> None:
+    """Raise what `RowWriter` would, before a file that is there is touched."""
+    suffix = path.suffix.lower()
+    if suffix not in OUTPUT_SUFFIXES:
+        known = f"{', '.join(OUTPUT_SUFFIXES[:-1])} or {OUTPUT_SUFFIXES[-1]}"
+        raise ConfigError(f"{path}: rows are written as {known}, not {path.suffix!r}")
+    if suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of("parquet", error) from error
 
 
 def journal_of(path: Path) -> Path:
