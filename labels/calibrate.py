@@ -5,7 +5,8 @@
 
 `loss`:    Mean and spread of each metric over a pool of degraded training faces.
 `visible`: Two constants per kind of degradation (`VisibleLoss`), by least squares on the grades of
-           the pool's degraded images in labels/grades/damaged.csv.
+           the pool's degraded images in labels/grades. Kinds that were not graded keep
+           theirs.
 Both write src/mspt/synthesis/calibration.json. Run again only when degradations, metrics or grades
 change: the constants are part of a score's meaning. Then run `mspt synthesize` again on each set:
 it keeps the images and renews the labels.
@@ -17,17 +18,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from labels.apply import label_of_grade, photo_of, quality_of_photos
-from labels.grade import DAMAGED, UNDAMAGED, level, mean_grades, read_grades
-from scipy.optimize import minimize
+from labels.apply import (
+    add_losses,
+    grades_of_images,
+    grades_of_photos,
+    label_of_grade,
+    photo_of,
+)
+from labels.grade import GRADES
+from scipy.optimize import least_squares
 
-from mspt.evaluation.manifest import read_manifest
 from mspt.evaluation.metrics import Vector, srcc
 from mspt.synthesis.mos import Calibration, VisibleLoss, store_calibration, stored_calibration
 from mspt.synthesis.reference_metrics import DISTANCES
 from mspt.synthesis.synthesize import kinds_of, read_records
 
-PRIOR = 0.15  # draws kinds with few grades to the others; .03 and .5 fit unseen people no better
+PRIOR = 0.15  # draws kinds with few grades to what held before; .03 and .5 are no better
 
 
 def fit_loss(pool_dir: Path) -> Calibration:
@@ -49,48 +55,59 @@ def fit_visible(pool_dir: Path, set_name: str) -> dict[str, VisibleLoss]:
     """Return how much of each kind's loss eyes see, by the grades of a set's degraded images.
 
     Raises:
-        SystemExit: if a kind of degradation was not graded.
+        SystemExit: if none of them was graded.
     """
-    graded = level(read_grades(DAMAGED), set_name)
+    graded = grades_of_images(set_name)
     records = [r for r in read_records(pool_dir) if r["degradation"]]
     shown = [r for r in records if Path(r["path"]).name in graded]
-    kinds = [kinds_of(record) for record in shown]
-    if missing := {k for r in records for k in kinds_of(r)} - {k for row in kinds for k in row}:
-        raise SystemExit(f"{DAMAGED}: no grade of {', '.join(sorted(missing))} in {pool_dir}")
-    mean = mean_grades(g for g in read_grades(UNDAMAGED) if g.set_name == set_name)
-    quality = quality_of_photos(read_manifest(pool_dir / "manifest.csv"), mean)
-    calibration = stored_calibration()
+    if not shown:
+        raise SystemExit(f"{GRADES}: no grade of an image in {pool_dir}, as the set {set_name}")
+    calibration, photos = stored_calibration(), grades_of_photos()
     names = [Path(record["path"]).name for record in shown]
     return fit_constants(
         np.array([calibration.loss(record["distances"]) for record in shown]),
-        kinds,
-        np.array([quality[photo_of(name)] for name in names]),
-        np.array([label_of_grade(float(np.mean(graded[name]))) for name in names]),
+        [kinds_of(record) for record in shown],
+        np.array([1 - label_of_grade(photos[photo_of(name)]) for name in names]),
+        np.array([label_of_grade(graded[name]) for name in names]),
+        calibration.sight,
     )
 
 
 def fit_constants(
-    losses: Vector, kinds: Sequence[Sequence[str]], own: Vector, labels: Vector
+    losses: Vector,
+    kinds: Sequence[Sequence[str]],
+    own: Vector,
+    labels: Vector,
+    before: Mapping[str, VisibleLoss],
 ) -> dict[str, VisibleLoss]:
-    """Return for each kind what is seen of a loss, so that own x (1 - seen) comes near the labels.
+    """Return for each kind what is seen of a loss, so that labels come near the graded ones.
 
-    Kinds of a chain weigh alike. By least squares on factors and powers (logarithms), each drawn
-    to the mean of all kinds.
+    By least squares on factors and powers (logarithms), each drawn to what held before; new kinds
+    to the mean of those, or to seeing what the metrics find. Kinds of a chain weigh alike.
+
+    Args:
+        losses: that the metrics find, (N,), 0..1.
+        kinds: of damage, of each image.
+        own: loss by the photo's own faults, (N,), 0..1.
+        labels: by the images' grades, (N,), 0..1.
+        before: what held.
     """
-    names = sorted({kind for row in kinds for kind in row})
+    names = sorted({kind for row in kinds for kind in row} | before.keys())
     share = np.zeros((len(kinds), len(names)))
     for row, of in zip(share, kinds, strict=True):
         for kind in of:
             row[names.index(kind)] += 1 / len(of)
     losses = np.clip(losses, 1e-3, 1)
+    unknown = VisibleLoss.mean(before.values()) if before else VisibleLoss(1.0, 1.0)
+    start = np.log([before.get(name, unknown) for name in names]).T.ravel()
 
-    def cost(values: Vector) -> float:
+    def errors(values: Vector) -> Vector:
         factor, power = np.split(values, 2)
-        seen = np.exp(share @ factor) * losses ** np.exp(share @ power)
-        spread = np.sum((factor - factor.mean()) ** 2) + np.sum((power - power.mean()) ** 2)
-        return float(np.sum((own * (1 - seen) - labels) ** 2) + PRIOR * spread)
+        seen = np.minimum(1, np.exp(share @ factor) * losses ** np.exp(share @ power))
+        label = 1 - add_losses(own, seen)
+        return np.concatenate([label - labels, np.sqrt(PRIOR) * (values - start)])
 
-    found = minimize(cost, np.zeros(2 * len(names)), method="L-BFGS-B", options={"maxiter": 500})
+    found = least_squares(errors, start)
     if not found.success:
         raise SystemExit(f"no fit: {found.message}")
     factor, power = np.split(np.exp(found.x), 2)

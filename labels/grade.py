@@ -1,6 +1,6 @@
 """Photos graded by eyes that know nothing of them: sheets to look at, and what graders wrote.
 
-    python -m labels.grade ask PHOTOS.csv ... --out out/asked/NAME [--where COLUMN=VALUE ...]
+    python -m labels.grade ask PHOTOS.csv ... --out out/asked/NAME [--where COLUMN=VALUE] [--take N]
     python -m labels.grade collect out/asked/NAME labels/grades/NAME.csv
     python -m labels.grade agree labels/grades/NAME.csv
 
@@ -33,8 +33,9 @@ from mspt.parallel import map_in_order, usable_cores
 
 SQUARE_PX, CAPTION_PX, PER_SHEET = 640, 24, 2
 GRADES = Path(__file__).parent / "grades"
-UNDAMAGED, DAMAGED = GRADES / "undamaged.csv", GRADES / "damaged.csv"
-LEVEL_MEAN, LEVEL_SD = 59.46, 20.83  # of the first 1,280 grades of degraded images
+FACES, UNDAMAGED = GRADES / "faces.csv", GRADES / "undamaged.csv"
+DAMAGED, DAMAGED_REAL = GRADES / "damaged.csv", GRADES / "damaged-real.csv"
+_TAKE = 1  # second part of the seed that draws which photos are asked about
 
 INSTRUCTIONS = """\
 You grade how good photos look. A sheet shows two photos of people as 640 px squares, numbered.
@@ -159,15 +160,16 @@ def mean_grades(grades: Iterable[Grade]) -> dict[str, float]:
 def level(grades: Sequence[Grade], set_name: str) -> dict[str, list[float]]:
     """Return the grades of a set's images as if all graders used the scale alike.
 
-    Graders get images by chance, so each grader's grades are brought to one mean and spread.
+    Graders get images by chance, so each grader's grades are brought to the mean and spread of all.
     """
     given = np.array([grade.value for grade in grades])
     grader = np.array([grade.grader for grade in grades])
+    levelled = given.copy()
     for name in set(grader):
         own = given[grader == name]
-        given[grader == name] = (own - own.mean()) / own.std() * LEVEL_SD + LEVEL_MEAN
+        levelled[grader == name] = (own - own.mean()) / own.std() * given.std() + given.mean()
     found: dict[str, list[float]] = {}
-    for grade, value in zip(grades, given.tolist(), strict=True):
+    for grade, value in zip(grades, levelled.tolist(), strict=True):
         if grade.set_name == set_name:
             found.setdefault(grade.file, []).append(value)
     return found
@@ -214,6 +216,7 @@ def main() -> None:
     ask.add_argument("lists", type=Path, nargs="+")
     ask.add_argument("--out", type=Path, required=True)
     ask.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE")
+    ask.add_argument("--take", type=int, default=0, help="so many of the photos, drawn; 0: all")
     ask.add_argument("--graders", type=int, default=8, help="who share the photos of a pass")
     ask.add_argument("--passes", type=int, default=3, help="how often each photo is graded")
     ask.add_argument("--seed", type=int, default=0)
@@ -230,6 +233,9 @@ def main() -> None:
         return
     where = dict(condition.split("=", 1) for condition in options.where)
     photos = read_lists(options.lists, where)
+    if options.take:
+        chosen = np.random.default_rng([options.seed, _TAKE]).permutation(len(photos))
+        photos = [photos[i] for i in sorted(chosen[: options.take])]
     deal(photos, options.out, graders=options.graders, passes=options.passes, seed=options.seed)
     print(f"{len(photos)} photos, {options.passes} times: {options.out}")
 

@@ -196,6 +196,17 @@ def test_ranked_images_of_an_identity_come_together_led_by_its_best(frames: Fram
     assert sum(a == b for a, b in pairwise(unranked)) < 16
 
 
+def test_images_that_lead_are_learnt_where_a_stage_says_so(frames: Frames) -> None:
+    people = of_people(frames, [f"p{index % 4}" for index in range(24)])
+    ranked, learnt = (
+        BatchSource(people, Stage(1, stage(batch=24, rank=1.0, learn_leads=learn)), seed=0).draw(0)
+        for learn in (False, True)
+    )
+    assert ranked.leads_only.any()
+    assert not learnt.leads_only.any()
+    assert torch.equal(ranked.rgb, learnt.rgb)
+
+
 def test_ranking_without_identities_shows_every_image_once(frames: Frames) -> None:
     people = of_people(frames, [f"p{index}" for index in range(24)])
     batch = BatchSource(people, Stage(1, stage(batch=24, rank=1.0)), seed=0).draw(3)

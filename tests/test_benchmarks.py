@@ -13,6 +13,8 @@ from benchmarks.evidence.pages import fill_page
 from benchmarks.evidence.tables import MIRRORED, SHIFTED
 from benchmarks.studies import ablation
 from conftest import ROOT
+from labels import apply
+from labels.apply import label_of_grade
 from PIL import Image
 
 from mspt.arrays import RGB
@@ -21,6 +23,7 @@ from mspt.evaluation.manifest import Entry, write_manifest
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.predictions import Predictions
 from mspt.synthesis.mos import stored_calibration
+from mspt.synthesis.synthesize import photo_name
 
 pytestmark = pytest.mark.slow
 
@@ -146,34 +149,34 @@ def test_labels_count_faults_where_photos_were_graded(
 ) -> None:
     for name in ("release-test", "outside-test"):
         entries = [
-            Entry(
-                path=tmp_path / name / f"p{p}_{n:02d}.png", mos=m, identity=f"p{p}", degradation=d
-            )
-            for p in range(2)
+            Entry(path=tmp_path / name / f"{p}_{n:02d}.png", mos=m, identity=p, degradation=d)
+            for p in map(photo_name, ("p0", "p1"))
             for n, (m, d) in enumerate(((1.0, ""), (0.6, "jpeg")))
         ]
         (tmp_path / name).mkdir()
         write_manifest(tmp_path / name / "manifest.csv", entries)
     header = "set,file,grader,grade\n"
-    (tmp_path / "undamaged.csv").write_text(
-        f"{header}release-test,p0_00.png,ann,45\nrelease-test,p1_00.png,ann,95\n"
-    )
+    (tmp_path / "faces.csv").write_text(f"{header}faces,p0,ann,55\nfaces,p1,ann,100\n")
+    (tmp_path / "undamaged.csv").write_text(f"{header}release-test,p0_00.png,ann,45\n")
     (tmp_path / "damaged.csv").write_text(
         f"{header}release-test,p0_01.png,v1,40\nrelease-test,p1_01.png,v1,60\n"
     )
+    monkeypatch.setattr(apply, "FACES", tmp_path / "faces.csv")
     monkeypatch.setattr(evidence, "UNDAMAGED", tmp_path / "undamaged.csv")
     monkeypatch.setattr(evidence, "DAMAGED", tmp_path / "damaged.csv")
-    photos = tmp_path / "faces.csv"
+    photos = tmp_path / "photos.csv"
     photos.write_text(
         "file,set,split,usage,identity,source_repo\na.jpg,wild,test,permissive,x,y/z\n"
     )
     folders = {w: tmp_path / f"{n}-test" for w, n in (("test", "release"), ("outside", "outside"))}
     sets = evidence.Sets.read(photos, folders, None)
     assert sets.grades.keys() == {"test"}
-    root = 0.5**0.5  # of the quality of p0's photo
-    counted = [e.mos for e in sets.labelled_entries("test")]
-    assert counted == pytest.approx([root, 0.6 * root, 1.0, 0.6], abs=1e-4)
-    assert [e.mos for e in sets.labelled_entries("outside")] == [1.0, 0.6, 1.0, 0.6]
+    own = label_of_grade(55)  # of p0's photo
+    for which in folders:
+        undamaged, damaged, *faultless = (e.mos for e in sets.labelled_entries(which))
+        assert undamaged == pytest.approx(own)
+        assert own + 0.6 - 1 < damaged < min(own, 0.6)
+        assert faultless == [1.0, 0.6]
     assert sorted(sets.levelled["test"]) == ["p0_01.png", "p1_01.png"]
     assert sets.levelled["outside"] == {}
     assert [e.source for e in sets.entries["real"]] == ["wild"]

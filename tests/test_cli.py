@@ -55,6 +55,23 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_no_row_is_a_spreadsheets_formula_where_that_is_asked_for(
+    run_cli: RunCli, tmp_path: Path
+) -> None:
+    names = ["+1.png", "=HYPERLINK(A1).png", "@a.png", "plain.png"]
+    for name in names:
+        shutil.copy(ORIGINAL, tmp_path / name)
+    done = run_cli("score", *names, "-o", "as-named.csv")
+    assert done.returncode == 0, done.stderr
+    assert [row["path"] for row in read_rows(tmp_path / "as-named.csv")] == names
+    for _ in range(2):  # the second run goes on behind these rows
+        safe = run_cli("score", *names, "--spreadsheet-safe", "-o", "safe.csv", "--resume")
+        assert safe.returncode == 0, safe.stderr
+        paths = [row["path"] for row in read_rows(tmp_path / "safe.csv")]
+        assert paths == [*(f"./{name}" for name in names[:3]), "plain.png"]
+        assert all((tmp_path / path).is_file() for path in paths)
+
+
 def test_three_hundred_mixed_files_give_a_row_each(run_cli: RunCli, tmp_path: Path) -> None:
     expected = make_mixed_folder(tmp_path / "photos", 300)
     done = run_cli("score", tmp_path / "photos", "-o", tmp_path / "scores.csv")

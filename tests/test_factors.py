@@ -12,19 +12,22 @@ from mspt.arrays import RGB
 from mspt.errors import ImageTooLargeError, ImageTooSmallError
 from mspt.image.decode import read_rgb
 from mspt.image.factors import (
+    CAUSES,
     FactorReference,
     explain,
     load_reference,
     luma_of,
     measure_blockiness,
+    measure_colour_cast,
     measure_factors,
     measure_noise,
     measure_sharpness,
+    measure_uneven_light,
 )
 from mspt.image.preprocess import resize_rgb
 from mspt.results import Factors
 from mspt.synthesis.degradations import SINGLE
-from mspt.synthesis.pixel_ops import recompress
+from mspt.synthesis.pixel_ops import recompress, scale_light, to_gray
 
 SIDE = 640
 
@@ -53,6 +56,8 @@ def damaged(face: RGB, kind: str, severity: float) -> RGB:
         ("underexposure", "brightness", -1),
         ("overexposure", "brightness", 1),
         ("low_contrast", "contrast", -1),
+        ("color_cast", "colour_cast", 1),
+        ("mixed_light", "uneven_light", 1),
     ],
 )
 def test_a_factor_follows_its_own_damage(kind: str, name: str, sign: int, face: RGB) -> None:
@@ -110,7 +115,7 @@ def test_an_even_square_has_no_edges_no_noise_no_blocks_and_no_contrast(
     factors = measure_factors(square, square)
     assert factors.brightness == pytest.approx(level / 255, abs=1e-3)
     assert factors == Factors(
-        sharpness=0, noise=0, blockiness=0, brightness=factors.brightness, contrast=0, face_px=side
+        **dict.fromkeys(NAMES, 0) | {"brightness": factors.brightness}, face_px=side
     )
 
 
@@ -163,7 +168,7 @@ def test_what_is_no_square_is_refused_by_name(
 
 REASON_OF_EXAMPLE = {
     "original": (),
-    "color_cast-0.8": (),
+    "color_cast-0.8": ("colour cast",),
     "gaussian_blur-0.15": ("blurred",),
     "gaussian_blur-0.45": ("blurred",),
     "motion_blur-0.5": ("blurred",),
@@ -179,14 +184,14 @@ REASON_OF_EXAMPLE = {
 @pytest.mark.parametrize("path", sorted(FACES.glob("*.png")), ids=lambda path: path.stem)
 def test_every_example_gets_the_reason_that_one_sees(path) -> None:
     factors = factors_of(read_rgb(path))
-    assert explain(factors, load_reference(SIDE)) == REASON_OF_EXAMPLE[path.stem]
+    assert words_of(factors, load_reference(SIDE)) == REASON_OF_EXAMPLE[path.stem]
 
 
 def test_the_stored_reference_serves_every_input_side() -> None:
     for side in (128, 384, 640, 1024):
         reference = load_reference(side)
         assert reference.side_px == side
-        assert "51 people" in reference.description
+        assert "145 people" in reference.description
         for quantiles in reference.quantiles.values():
             assert len(quantiles) == 101
             assert list(quantiles) == sorted(quantiles)
@@ -194,50 +199,100 @@ def test_the_stored_reference_serves_every_input_side() -> None:
     assert load_reference(384).quantiles != load_reference(640).quantiles
 
 
-NAMES = ("sharpness", "noise", "blockiness", "brightness", "contrast")
+NAMES = tuple(dict.fromkeys(cause.factor for cause in CAUSES))
 PLAIN = FactorReference(
     description="even from 0 to 1",
     side_px=640,
     quantiles=dict.fromkeys(NAMES, tuple(np.linspace(0, 1, 101).tolist())),
-    undamaged=dict.fromkeys(NAMES, (0.3, 0.7)),
+    good=dict.fromkeys(NAMES, (0.3, 0.7)),
 )
-FINE = Factors(sharpness=0.5, noise=0.5, blockiness=0.5, brightness=0.5, contrast=0.5, face_px=640)
+FINE = Factors(**dict.fromkeys(NAMES, 0.5), face_px=640)
+
+
+def words_of(
+    factors: Factors,
+    reference: FactorReference = PLAIN,
+    score: float = 0.5,
+    own_px: int | None = None,
+) -> tuple[str, ...]:
+    return tuple(reason.words for reason in explain(factors, reference, score, own_px))
 
 
 def test_a_fine_photo_has_no_reason() -> None:
-    assert explain(FINE, PLAIN) == ()
+    assert words_of(FINE) == ()
 
 
 def test_the_most_extreme_reason_comes_first() -> None:
     bad = replace(FINE, noise=0.95, contrast=0.01, blockiness=0.92)
     words = ("flat contrast", "noisy", "compressed: 8-px blocks show")
-    assert explain(bad, PLAIN) == words
-    assert explain(replace(bad, blockiness=0.99), PLAIN)[0] in ("flat contrast", words[2])
+    assert words_of(bad) == words
+    assert words_of(replace(bad, blockiness=0.99))[0] in ("flat contrast", words[2])
 
 
 def test_brightness_can_be_wrong_at_both_ends() -> None:
-    assert explain(replace(FINE, brightness=0.01), PLAIN) == ("too dark",)
-    assert explain(replace(FINE, brightness=0.99), PLAIN) == ("too bright",)
+    assert words_of(replace(FINE, brightness=0.01)) == ("too dark",)
+    assert words_of(replace(FINE, brightness=0.99)) == ("too bright",)
 
 
-def test_what_undamaged_photos_show_too_is_no_reason() -> None:
-    lenient = replace(PLAIN, undamaged=dict.fromkeys(NAMES, (0.0, 1.0)))
-    assert explain(replace(FINE, noise=0.95, contrast=0.01), lenient) == ()
+def test_what_good_photos_show_too_is_no_reason() -> None:
+    lenient = replace(PLAIN, good=dict.fromkeys(NAMES, (0.0, 1.0)))
+    assert words_of(replace(FINE, noise=0.95, contrast=0.01), lenient) == ()
 
 
 @pytest.mark.parametrize(
-    ("face_px", "words"), [(96, ("small face: 96 px enlarged to 640",)), (320, ()), (4000, ())]
+    ("face_px", "words"), [(96, ("small photo: 96 px enlarged to 640",)), (320, ()), (4000, ())]
 )
 def test_a_face_enlarged_more_than_twice_is_small(face_px: int, words: tuple[str, ...]) -> None:
-    assert explain(replace(FINE, face_px=face_px), PLAIN) == words
+    assert words_of(replace(FINE, face_px=face_px)) == words
 
 
 def test_a_tiny_face_comes_before_slight_noise() -> None:
     tiny = replace(FINE, face_px=40, noise=0.91)
-    assert explain(tiny, PLAIN) == ("small face: 40 px enlarged to 640", "noisy")
+    assert words_of(tiny) == ("small photo: 40 px enlarged to 640", "noisy")
 
 
 def test_blocks_that_reducing_hides_are_no_reason() -> None:
     blocky = replace(FINE, blockiness=0.99)
-    assert explain(replace(blocky, face_px=1280), PLAIN) != ()
-    assert explain(replace(blocky, face_px=1281), PLAIN) == ()
+    assert words_of(replace(blocky, face_px=1280)) != ()
+    assert words_of(replace(blocky, face_px=1281)) == ()
+
+
+def test_a_detected_face_is_small_by_its_own_pixels() -> None:
+    (words,) = words_of(replace(FINE, face_px=96), own_px=58)
+    assert words == "small face: 58 px, its square 96 px enlarged to 640"
+
+
+def test_under_a_good_score_only_extreme_causes_are_named() -> None:
+    grainy, very_grainy = (replace(FINE, noise=noise) for noise in (0.95, 0.99))
+    assert words_of(grainy, score=0.79) == words_of(very_grainy, score=0.79) == ("noisy",)
+    assert words_of(grainy, score=0.8) == ()
+    assert words_of(very_grainy, score=0.8) == ("noisy",)
+
+
+def test_a_poor_score_without_a_reason_says_that_none_was_measured() -> None:
+    assert words_of(FINE, score=0.4) == ()
+    (reason,) = explain(FINE, PLAIN, 0.39)
+    assert reason == ("", "no single cause was measured")
+
+
+def test_every_cause_has_its_own_code() -> None:
+    codes = [cause.reason.code for cause in CAUSES]
+    assert codes == [
+        *("blurred", "noisy", "blocky", "dark", "bright", "flat", "colour_cast", "uneven_light")
+    ]
+    (small,) = explain(replace(FINE, face_px=40), PLAIN, 0.5)
+    assert small.code == "small"
+
+
+def test_a_gray_photo_has_no_cast_and_a_tinted_one_has(face: RGB) -> None:
+    gray = to_gray(face)
+    assert measure_colour_cast(gray) == pytest.approx(0, abs=0.05)
+    tinted = scale_light(gray, np.array([1.5, 1.0, 0.6]))
+    assert measure_colour_cast(tinted) > 8
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_light_from_any_side_is_uneven(turns: int) -> None:
+    slope = np.tile(np.linspace(20, 200, 128, dtype=np.float32), (128, 1))
+    assert measure_uneven_light(np.rot90(slope, turns)) > 2
+    assert measure_uneven_light(np.full((128, 128), 90, dtype=np.float32)) == 0

@@ -20,32 +20,54 @@ from mspt.synthesis import mos, pixel_ops, synthesize
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.mos import Calibration, VisibleLoss, stored_calibration
+from mspt.synthesis.phone_faults import PHONE
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances
-from mspt.synthesis.synthesize import SynthesisPlan, draw_jobs, read_photos, read_records
+from mspt.synthesis.synthesize import (
+    KINDS,
+    MILD_KINDS,
+    MILD_UP_TO,
+    SynthesisPlan,
+    draw_jobs,
+    read_photos,
+    read_records,
+)
 
 pytestmark = pytest.mark.slow
 
-SMALL = {"single": 2, "second_order": 1, "chained": 1, "capture": 1, "photo_filter": 1}
-PLAN = SynthesisPlan(**SMALL, frame_px=128, min_side_px=128)
+ONE_EACH = dict.fromkeys([*MIXED, "phone", "mild"], 1)
+FEW = {"single": 2} | ONE_EACH
+PER_PHOTO = 1 + sum(FEW.values())
+PLAN = SynthesisPlan(**FEW, frame_px=128, min_side_px=128)
 
 
-@pytest.mark.parametrize("kind", [*SINGLE, *MIXED])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_degradation_keeps_the_shape_and_repeats_exactly(kind: str, face: RGB) -> None:
-    degrade = (SINGLE | MIXED)[kind]
     for severity in (0.0, 1.0):
-        twice = [degrade(face, severity, default_rng(7)) for _ in range(2)]
-        assert twice[0].shape == face.shape
+        twice = [KINDS[kind](face, severity, default_rng(7)) for _ in range(2)]
+        assert twice[0].shape == face.shape or kind == "small"
         assert twice[0].dtype == np.uint8
         assert np.array_equal(*twice)
         assert not np.array_equal(twice[0], face)
 
 
+def test_a_photo_made_small_stays_small(face: RGB) -> None:
+    sides = [MIXED["small"](face, s, default_rng(0)).shape for s in (0.0, 0.5, 1.0)]
+    assert sides == [(272, 272, 3), (106, 106, 3), (64, 64, 3)], "64 px is the least"
+
+
+def test_a_fault_of_the_face_leaves_the_corners_alone(face: RGB) -> None:
+    moved = PHONE["moving_face"](face, 0.8, default_rng(1))
+    changed = np.abs(moved.astype(int) - face).max(axis=2)
+    assert changed[150:200, 130:190].mean() > 2
+    assert changed[:10, :10].max() <= 1
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*SINGLE, "photo_filter"])
+@pytest.mark.parametrize("kind", [*SINGLE, *PHONE, "photo_filter"])
 def test_mos_falls_as_severity_grows(kind: str, face: RGB) -> None:
     mos = []
     for severity in (0.0, 0.33, 0.67, 1.0):
-        degraded = (SINGLE | MIXED)[kind](face, severity, default_rng(3))
+        degraded = KINDS[kind](face, severity, default_rng(3))
         distances = measure_distances(face, degraded)
         mos.append(stored_calibration().mos(distances, kind))
     assert mos == sorted(mos, reverse=True)
@@ -107,7 +129,7 @@ def test_the_stored_calibration_is_complete() -> None:
     stored = stored_calibration()
     assert set(stored.mu) == set(stored.sigma) == set(DISTANCES)
     assert 0 < stored.fused_low < stored.fused_reference < 1
-    assert set(stored.sight) <= set(SINGLE | MIXED) - {"chained"}, "chains go by their kinds"
+    assert set(stored.sight) <= set(KINDS) - {"chained"}, "chains go by their kinds"
     assert len(stored.sight) > 20, "what has no grades yet goes by the others"
 
 
@@ -132,8 +154,9 @@ def test_constants_are_read_as_they_were_written(
         pixel_ops.disk_kernel(3.2),
         pixel_ops.motion_kernel(9, 0.3),
         pixel_ops.sinc_kernel(1.5, 10),
+        pixel_ops.path_kernel(np.array([-2.5, 0.0, 2.5]), np.array([1.0, 0.0, -1.0])),
     ],
-    ids=["gaussian", "plateau", "disk", "motion", "sinc"],
+    ids=["gaussian", "plateau", "disk", "motion", "sinc", "path"],
 )
 def test_kernels_keep_a_flat_image_flat_and_turn_about_their_centre(kernel: np.ndarray) -> None:
     assert kernel.sum() == pytest.approx(1)
@@ -179,30 +202,35 @@ def test_the_sinc_kernel_is_built_of_the_bessel_function() -> None:
 def test_jobs_depend_on_the_photo_and_the_seed_alone() -> None:
     assert draw_jobs("a", PLAN) == draw_jobs("a", PLAN)
     assert draw_jobs("a", PLAN) != draw_jobs("b", PLAN)
-    other = SynthesisPlan(**SMALL, seed=1)
+    other = SynthesisPlan(**FEW, seed=1)
     assert draw_jobs("a", PLAN) != draw_jobs("a", other)
 
 
 def test_a_later_source_leaves_the_images_of_the_earlier_ones_as_they_are() -> None:
-    for fewer in ({"photo_filter": 0}, {"photo_filter": 0, "capture": 0}):
-        some = draw_jobs("a", SynthesisPlan(**SMALL | fewer))
+    later = dict.fromkeys(["photo_filter", "small", "phone", "mild"], 0)
+    for fewer in (later, later | {"capture": 0}):
+        some = draw_jobs("a", SynthesisPlan(**FEW | fewer))
         assert some == draw_jobs("a", PLAN)[: len(some)]
 
 
 def test_single_kinds_come_as_a_mild_and_a_strong_version_of_one_damage() -> None:
-    jobs = draw_jobs("a", SynthesisPlan(**SMALL | {"single": 60, "capture": 2}))
+    jobs = draw_jobs("a", SynthesisPlan(**FEW | {"single": 60, "capture": 2}))
     singles = [job for job in jobs if job[0] == "single"]
     assert len(singles) == 60
     assert {kind for _, kind, _, _ in singles} == set(SINGLE)
     for mild, strong in zip(singles[::2], singles[1::2], strict=True):
         assert (mild[1], mild[3]) == (strong[1], strong[3])
         assert mild[2] < 0.5 <= strong[2]
-    assert [job[0] for job in jobs[60:]] == [
-        "second_order",
-        "chained",
-        *["capture"] * 2,
-        "photo_filter",
-    ]
+    sources = ["second_order", "chained", *["capture"] * 2, "photo_filter", "small"]
+    assert [job[0] for job in jobs[60:]] == [*sources, "phone", "mild"]
+
+
+def test_phones_fail_in_all_ways_and_mild_damage_stays_mild() -> None:
+    jobs = draw_jobs("a", SynthesisPlan(**FEW | {"phone": len(PHONE), "mild": 40}))
+    assert {kind for source, kind, _, _ in jobs if source == "phone"} == set(PHONE)
+    mild = [job for job in jobs if job[0] == "mild"]
+    assert {kind for _, kind, _, _ in mild} == set(MILD_KINDS)
+    assert 0.9 * MILD_UP_TO < max(severity for _, _, severity, _ in mild) <= MILD_UP_TO
 
 
 @pytest.fixture
@@ -229,16 +257,16 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Path) -> None:
-    options = [o for n, v in SMALL.items() for o in (f"--{n.replace('_', '-')}", str(v))]
+    options = [o for n, v in FEW.items() for o in (f"--{n.replace('_', '-')}", str(v))]
     size = ("--frame", "128", "--min-side", "128", "--gray", "0", "--workers", "2")
     done = run_cli("synthesize", photos_csv, "out", *options, *size)
     assert done.returncode == 0, done.stderr
     out = photos_csv.parent / "out"
     entries = read_manifest(out / "manifest.csv")
-    assert len(entries) == 2 * 7  # the third photo is too small to be a reference
+    assert len(entries) == 2 * PER_PHOTO  # the third photo is too small to be a reference
     assert all(entry.path.exists() for entry in entries)
     assert [e.mos for e in entries if e.source == "pristine"] == [1.0, 1.0]
-    assert {e.source for e in entries} == {"pristine", "single", *MIXED}
+    assert {e.source for e in entries} == {"pristine", "single", *ONE_EACH}
     assert all(0 <= e.mos < 1 for e in entries if e.degradation)
     records = {out / record["path"]: record for record in read_records(out)}  # as they were made
     assert records.keys() == {entry.path for entry in entries}
@@ -251,7 +279,7 @@ def test_synthesis_makes_a_manifest_by_contract(run_cli: RunCli, photos_csv: Pat
     with Image.open(out / "contact-sheet.jpg") as sheet:
         assert sheet.width == 1600
 
-    assert "14 images of 2 photos" in done.stdout
+    assert f"{2 * PER_PHOTO} images of 2 photos" in done.stdout
     assert "left out: 1 of 3 photos, short side below 128 px" in done.stdout
 
     first = snapshot(out)
@@ -271,7 +299,7 @@ def test_gray_references_are_the_best_there_can_be(photos_csv: Path) -> None:
     from dataclasses import replace
 
     photos = read_photos(photos_csv, {"usage": "permissive"})
-    only_pristine = replace(PLAN, **dict.fromkeys(SMALL, 0), gray=1)
+    only_pristine = replace(PLAN, **dict.fromkeys(FEW, 0), gray=1)
     entries = read_manifest(
         synthesize.synthesize(photos, photos_csv.parent / "gray", only_pristine)
     )
@@ -306,7 +334,7 @@ def test_what_a_killed_synthesis_leaves_is_completed_to_the_same_files(photos_cs
     )
     assert seen == [(1, 2), (2, 2)], "the finished photo must not be made again"
     assert snapshot(halved) == snapshot(whole)
-    assert len(read_records(halved)) == 14
+    assert len(read_records(halved)) == 2 * PER_PHOTO
 
 
 def test_a_photo_that_cannot_be_decoded_stops_the_run_naming_it(photos_csv: Path) -> None:
@@ -321,7 +349,7 @@ def test_photos_that_are_all_too_small_are_an_error(photos_csv: Path) -> None:
     with pytest.raises(ConfigError, match="none of 3 photos has a short side of 4000 px or more"):
         synthesize.synthesize(photos, out, plan)
     synthesize.synthesize(photos, out, PLAN)  # a folder without an image is still free
-    assert len(read_records(out)) == 14
+    assert len(read_records(out)) == 2 * PER_PHOTO
 
 
 def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:

@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 from benchmarks.evidence.tables import say
-from labels.apply import count_faults
+from labels.apply import count_faults, photo_of
 from labels.grade import Grade, mean_grades
 
 from mspt.evaluation.evaluate import Indices, estimate
@@ -74,7 +74,8 @@ def compare_undamaged(
     others = {model: score[rows] for model, score in scores.items()}
     has_labels = not any(math.isnan(e.mos) for e in shown)
     if has_labels:
-        labels = {"label": entries, "label with the photo's faults": count_faults(entries, mean)}
+        own = {photo_of(image): grade for image, grade in mean.items()}
+        labels = {"label": entries, "label with the photo's faults": count_faults(entries, own)}
         others = {name: _mos_of(e)[rows] for name, e in labels.items()} | others
     means = {"mean grade": np.array([mean[e.path.name] for e in shown])}
     whole = Graded(shown, graders | means | others)

@@ -44,8 +44,8 @@ from benchmarks.evidence.tables import (
     readme_table,
 )
 from benchmarks.studies.factors import laplacian_variance
-from labels.apply import count_faults
-from labels.grade import DAMAGED, UNDAMAGED, Grade, level, mean_grades, read_grades
+from labels.apply import count_faults, grades_of_photos
+from labels.grade import DAMAGED, UNDAMAGED, Grade, level, read_grades
 from PIL import Image, ImageOps
 
 import mspt
@@ -98,6 +98,7 @@ class Sets:
     levelled: Mapping[str, Mapping[str, Sequence[float]]]  # of TEST's and OUTSIDE's degraded images
     photos: Sequence[Photo]  # test identities only
     labelled: Path | None
+    own_grades: Mapping[str, float]  # of the photos that sets were made of
 
     @classmethod
     def read(cls, photos: Path, folders: Mapping[str, Path], labelled: Path | None) -> "Sets":
@@ -112,12 +113,12 @@ class Sets:
             for which, name in (names | {REAL: "real-test"}).items()
         }
         levelled = {which: level(degraded, name) for which, name in names.items()}
-        return cls(entries, {w: g for w, g in grades.items() if g}, levelled, real, labelled)
+        grades = {w: g for w, g in grades.items() if g}
+        return cls(entries, grades, levelled, real, labelled, grades_of_photos())
 
     def labelled_entries(self, which: str) -> Sequence[Entry]:
-        """Return all images of a set, the photos' own faults counted where they were graded."""
-        entries, grades = self.entries[which], self.grades.get(which)
-        return count_faults(entries, mean_grades(grades)) if grades else entries
+        """Return all images of a set, the photos' own faults counted."""
+        return count_faults(self.entries[which], self.own_grades)
 
 
 def read_test_photos(path: Path) -> list[Photo]:

@@ -34,7 +34,10 @@ MIN_SIDE_PX = 600
 SEVERITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 WORST = SEVERITIES[-1]
 NO_DAMAGE = "undamaged"
-MEASURES = ("sharpness", "noise", "blockiness", "brightness", "contrast")
+NO_SCORE = 0.5  # neither good nor poor: reasons by the factors alone
+MEASURES = (
+    "sharpness", "noise", "blockiness", "brightness", "contrast", "colour_cast", "uneven_light",
+)  # fmt: skip
 
 Values = Mapping[str, float]
 
@@ -116,7 +119,8 @@ class Study:
         for photo in photos:
             for step, rgb in ladder(photo).items():
                 self.values[step].append(measure_all(rgb))
-                self.reasons[step].append(explain(measure_factors(rgb, rgb), reference))
+                found = explain(measure_factors(rgb, rgb), reference, NO_SCORE)
+                self.reasons[step].append(tuple(reason.words for reason in found))
 
     def median(self, name: str, kind: str, severity: float) -> float:
         """Return one measure's median over the photos."""

@@ -38,7 +38,7 @@ _TYPE_OF_COLUMN: dict[str, ColumnType] = {
 }
 COLUMNS = tuple(_TYPE_OF_COLUMN)
 
-# What follows where factors were measured: the fields of Factors, and reasons.
+# What follows where factors were measured: the fields of Factors, reasons and their codes.
 _TYPE_OF_FACTOR: dict[str, ColumnType] = {
     "sharpness": "float",
     "noise": "float",
@@ -47,9 +47,12 @@ _TYPE_OF_FACTOR: dict[str, ColumnType] = {
     "contrast": "float",
     "face_px": "int",
     "reasons": "str",
+    "colour_cast": "float",
+    "uneven_light": "float",
+    "reason_codes": "str",
 }
 FACTOR_COLUMNS = tuple(_TYPE_OF_FACTOR)
-REASON_SEPARATOR = "; "
+REASON_SEPARATOR, CODE_SEPARATOR = "; ", " "
 
 
 def type_of_column(name: str) -> ColumnType:
@@ -84,6 +87,8 @@ class Factors:
     blockiness: float  # 0..8, 0 without a grid
     brightness: float  # 0..1
     contrast: float  # 0..1
+    colour_cast: float  # degrees from gray, 0..55
+    uneven_light: float  # stops between two sides of the picture
     face_px: int  # side of the native square
 
 
@@ -105,6 +110,7 @@ class QualityScore:
     model: str  # name@version
     factors: Factors | None = None  # None unless they were asked for
     reasons: tuple[str, ...] = ()  # why the score may be low, the most extreme first; with factors
+    reason_codes: tuple[str, ...] = ()  # the same as stable codes (docs/factors.md)
 
     @classmethod
     def failed(cls, path: str, error: ImageError, model: str) -> "QualityScore":
@@ -129,7 +135,9 @@ class QualityScore:
         if self.box is not None:
             row |= {name: getattr(self.box, name) for name in ("x1", "y1", "x2", "y2", "det_score")}
         if self.factors is not None:
-            row |= asdict(self.factors) | {"reasons": REASON_SEPARATOR.join(self.reasons)}
+            row |= asdict(self.factors)
+            row["reasons"] = REASON_SEPARATOR.join(self.reasons)
+            row["reason_codes"] = CODE_SEPARATOR.join(self.reason_codes)
         return row
 
 

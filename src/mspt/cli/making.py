@@ -18,9 +18,14 @@ from mspt.errors import ConfigError
 @click.option("--chained", default=2, show_default=True, help="Two or three kinds in a row.")
 @click.option("--capture", default=2, show_default=True, help="Bad captures per photo.")
 @click.option("--photo-filter", default=2, show_default=True, help="Photo filters per photo.")
+@click.option("--small", default=0, show_default=True, help="Kept at fewer pixels, per photo.")
+@click.option("--phone", default=0, show_default=True, help="Faults of phones per photo.")
+@click.option("--mild", default=0, show_default=True, help="Hardly seen damage per photo.")
 @click.option("--gray", default=0.1, show_default=True, help="Share of photos made gray first.")
 @click.option("--min-side", default=600, show_default=True, help="Leave smaller photos out, px.")
-@click.option("--frame", default=640, show_default=True, help="Side of the images made, px.")
+@click.option(
+    "--frame", default=640, show_default=True, help="Larger photos are reduced to it, px."
+)
 @click.option("--seed", default=0, show_default=True, help="Of everything drawn.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; default: all cores.")
 def synthesize(

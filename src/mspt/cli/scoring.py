@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Go on behind the rows that OUTPUT has.")
 @click.option("--overwrite", is_flag=True, help="Replace the rows that OUTPUT has.")
+@click.option(
+    "--spreadsheet-safe", is_flag=True, help="Write ./=A.jpg for =A.jpg, no spreadsheet's formula."
+)
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
@@ -64,6 +67,7 @@ def score(
     output: Path | None,
     resume: bool,
     overwrite: bool,
+    spreadsheet_safe: bool,
     model: str,
     backend: "Backend",
     workers: int | None,
@@ -96,7 +100,7 @@ def score(
     )
     from mspt.results import COLUMNS, FACTOR_COLUMNS
     from mspt.scores.resume import leave_out, prepare_output
-    from mspt.scores.write import RowWriter, journal_of
+    from mspt.scores.write import RowWriter, journal_of, unlike_formula
 
     faces = _read_face_options(detect, detector, max_faces, min_face)
     _check_best_options(every, best, best_to)
@@ -105,6 +109,8 @@ def score(
     images = find_images(paths, exclude=[output, journal_of(output)] if output else ())
     if not images:
         raise ConfigError(f"nothing to score: no file found at {', '.join(paths)}")
+    if spreadsheet_safe:
+        images = [unlike_formula(image) for image in images]
     if best and not any(map(is_video, images)):
         raise ConfigError(f"--best {best}: there is no video among the paths; drop it")
     scorer = Scorer(

@@ -2,7 +2,7 @@
 
 In:   `square`, the crop that is scored, at its native size, and `prepared`, the same as the
       network sees it; both uint8 (side, side, 3).
-Out:  Factors, and reasons in plain words (`explain`).
+Out:  Factors, and reasons as stable codes and in plain words (`explain`).
 Not here: the score. Factors explain it by other means; they never change it.
 
 What is seen at the network's size (sharpness, noise, brightness, contrast) is measured on
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,16 +42,43 @@ _SMALL_SHARE = 0.5  # of the network's input: a face enlarged more than twice lo
 _BLOCKS_SHOW = 2  # times the network's input: in larger faces the blocks are reduced out of sight
 _ROUNDING = 0.1  # grey values: steps that rounding alone leaves
 
-# Factor, whether low values are the bad ones, the worst share of the reference set that gives a
-# reason, the words. Chosen by eye where a tenth is not what one sees (docs/factors.md).
-REASONS = (
-    ("sharpness", True, 0.20, "blurred"),
-    ("noise", False, 0.10, "noisy"),
-    ("blockiness", False, 0.10, "compressed: 8-px blocks show"),
-    ("brightness", True, 0.03, "too dark"),
-    ("brightness", False, 0.10, "too bright"),
-    ("contrast", True, 0.10, "flat contrast"),
+_CAST_POWER = 5  # Minkowski norm of edges: strong ones count, as the source has it
+_CAST_LEAST = 250  # brightest value that has not clipped
+_LIGHT_FIELDS = 4  # along both sides: where the light of the picture is compared
+_LEAST_LIGHT = 4.0  # grey values added before a ratio: black against black is no light from a side
+
+
+class Reason(NamedTuple):
+    """Why a score may be low."""
+
+    code: str  # stable, one word; empty where nothing single was found
+    words: str
+
+
+class Cause(NamedTuple):
+    """A factor that gives a reason where it is among the worst."""
+
+    factor: str
+    is_low_bad: bool
+    share: float  # worst share of the reference set that gives the reason
+    reason: Reason
+
+
+# Shares were chosen by eye where a tenth is not what one sees (docs/factors.md).
+CAUSES = (
+    Cause("sharpness", True, 0.20, Reason("blurred", "blurred")),
+    Cause("noise", False, 0.10, Reason("noisy", "noisy")),
+    Cause("blockiness", False, 0.10, Reason("blocky", "compressed: 8-px blocks show")),
+    Cause("brightness", True, 0.03, Reason("dark", "too dark")),
+    Cause("brightness", False, 0.10, Reason("bright", "too bright")),
+    Cause("contrast", True, 0.10, Reason("flat", "flat contrast")),
+    Cause("colour_cast", False, 0.10, Reason("colour_cast", "colour cast")),
+    Cause("uneven_light", False, 0.05, Reason("uneven_light", "light from one side")),
 )
+SMALL = "small"
+NO_SINGLE_CAUSE = Reason("", "no single cause was measured")
+GOOD, POOR = 0.8, 0.4  # scores from which on only extreme causes count; below which one is expected
+EXTREME = 0.8  # of the way from a cause's share to the worst of the reference set
 
 
 def measure_factors(square: RGB, prepared: RGB) -> Factors:
@@ -75,6 +103,8 @@ def measure_factors(square: RGB, prepared: RGB) -> Factors:
         blockiness=round(measure_blockiness(native), _DECIMALS),
         brightness=round(measure_brightness(luma), _DECIMALS),
         contrast=round(measure_contrast(luma), _DECIMALS),
+        colour_cast=round(measure_colour_cast(prepared), _DECIMALS),
+        uneven_light=round(measure_uneven_light(luma), _DECIMALS),
         face_px=square.shape[0],
     )
 
@@ -220,6 +250,45 @@ def measure_contrast(luma: Gray) -> float:
     return float((high - low) / (high + low)) if high > 0 else 0.0
 
 
+def measure_colour_cast(rgb: RGB) -> float:
+    """Return how far the light is from white, degrees, 0..55; below 6 is usual, 12 is plain to see.
+
+    Formula: per channel the Minkowski norm (power 5) of the gradients of the picture at half size;
+    the angle between these three numbers and gray. Clipped pixels do not count. Edges, since a
+    large coloured wall is no cast, but edges between all colours turn coloured together under one.
+    Source: van de Weijer, Gevers & Gijsenij, "Edge-based color constancy", TIP 16 (2007).
+    """
+    half = np.stack([_half(rgb[..., c].astype(np.float32)) for c in range(3)], axis=-1)
+    smooth = np.stack([_smooth(half[..., c], 1) for c in range(3)], axis=-1)
+    across = smooth[1:-1, 2:] - smooth[1:-1, :-2]
+    down = smooth[2:, 1:-1] - smooth[:-2, 1:-1]
+    slopes = np.sqrt(across**2 + down**2) / 255
+    slopes[smooth[1:-1, 1:-1].max(axis=2) > _CAST_LEAST] = 0
+    sums = (slopes**_CAST_POWER).sum(axis=(0, 1), dtype=np.float64) ** (1 / _CAST_POWER)
+    if not sums.any():
+        return 0.0
+    cosine = sums.sum() / np.sqrt(3) / np.sqrt((sums**2).sum())
+    return float(np.degrees(np.arccos(min(1.0, cosine))))
+
+
+def measure_uneven_light(luma: Gray) -> float:
+    """Return how much brighter one side of the picture is than the other, in stops; 0 is even.
+
+    Formula: highlights (90th percentile of cells of 8 px) of 4 x 4 fields, log2 of their light; the
+    mean of the left half against the right, of the upper against the lower; the greater. Content
+    varies more than light: the usual is .2 to 1.5, and only strong slopes stand out.
+    Source: ours.
+    """
+    cells = _cell_means(luma, _LIGHT_CELL_PX) if min(luma.shape) >= 64 else luma
+    light = 2.2 * np.log2((cells + _LEAST_LIGHT) / 255)  # of linear light, nearly
+    rows = [np.array_split(band, _LIGHT_FIELDS, 1) for band in np.array_split(light, _LIGHT_FIELDS)]
+    fields = np.array([[np.percentile(field, 90) for field in row] for row in rows])
+    half = _LIGHT_FIELDS // 2
+    sides = fields[:, :half].mean() - fields[:, half:].mean()
+    heights = fields[:half].mean() - fields[half:].mean()
+    return float(max(abs(sides), abs(heights)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorReference:
     """How the factors spread over a documented set of images, seen at one input side."""
@@ -227,7 +296,7 @@ class FactorReference:
     description: str
     side_px: int  # of the network's input
     quantiles: Mapping[str, tuple[float, ...]]  # per factor, at 0, 1, ..., 100 %
-    undamaged: Mapping[str, tuple[float, float]]  # lowest, highest among its undamaged photos
+    good: Mapping[str, tuple[float, float]]  # 2nd and 98th percentile of its good photos
 
     def share_below(self, name: str, value: float) -> float:
         """Return which share of the set has a lower factor, 0..1."""
@@ -246,34 +315,46 @@ def load_reference(side_px: int) -> FactorReference:
         description=stored["description"],
         side_px=side_px,
         quantiles={name: tuple(values) for name, values in at_side["quantiles"].items()},
-        undamaged={name: tuple(values) for name, values in at_side["undamaged"].items()},
+        good={name: tuple(values) for name, values in at_side["good"].items()},
     )
 
 
-def explain(factors: Factors, reference: FactorReference) -> tuple[str, ...]:
-    """Say in plain words what is unusually bad, the most extreme first; often nothing.
+def explain(
+    factors: Factors, reference: FactorReference, score: float, own_px: int | None = None
+) -> tuple[Reason, ...]:
+    """Say what is unusually bad, the most extreme first; often nothing.
 
-    A factor is a reason when it lies among the worst of the reference set and is worse than in
-    every undamaged photo of that set.
+    A factor is a reason when it lies among the worst of the reference set and is worse than in 98
+    of 100 good photos of that set; under a good score only when it is extreme. A poor score without
+    a reason gets `NO_SINGLE_CAUSE`.
+
+    Args:
+        factors: of the face.
+        reference: at the network's input side.
+        score: 0..1.
+        own_px: shorter side of the detected face; None where the whole photo was scored.
     """
-    found = [_small_face(factors.face_px, reference.side_px)]
-    for name, low_is_bad, share, words in REASONS:
-        value = getattr(factors, name)
-        if name == "blockiness" and factors.face_px > _BLOCKS_SHOW * reference.side_px:
+    found = [_small_face(factors.face_px, reference.side_px, own_px)]
+    for cause in CAUSES:
+        value = getattr(factors, cause.factor)
+        if cause.factor == "blockiness" and factors.face_px > _BLOCKS_SHOW * reference.side_px:
             continue
-        lowest, highest = reference.undamaged[name]
-        below = reference.share_below(name, value)
-        worse = below if low_is_bad else 1 - below
-        if (value < lowest) if low_is_bad else (value > highest):
-            found.append((1 - worse / share, words))
+        lowest, highest = reference.good[cause.factor]
+        below = reference.share_below(cause.factor, value)
+        worse = below if cause.is_low_bad else 1 - below
+        if (value < lowest) if cause.is_low_bad else (value > highest):
+            found.append((1 - worse / cause.share, cause.reason))
     found.sort(key=lambda reason: -reason[0])
-    return tuple(words for extremity, words in found if extremity > 0)
+    least = EXTREME if score >= GOOD else 0
+    reasons = tuple(reason for extremity, reason in found if extremity > least)
+    return reasons or ((NO_SINGLE_CAUSE,) if score < POOR else ())
 
 
-def _small_face(face_px: int, side_px: int) -> tuple[float, str]:
+def _small_face(square_px: int, side_px: int, own_px: int | None) -> tuple[float, Reason]:
     """Return how extreme a small native size is, above 0 below half the network's input."""
-    words = f"small face: {face_px} px enlarged to {side_px}"
-    return 1 - face_px / (_SMALL_SHARE * side_px), words
+    face = f"small face: {own_px} px, its square" if own_px else "small photo:"
+    reason = Reason(SMALL, f"{face} {square_px} px enlarged to {side_px}")
+    return 1 - square_px / (_SMALL_SHARE * side_px), reason
 
 
 def _check_square(name: str, rgb: RGB) -> None:

@@ -284,7 +284,15 @@ class Scorer:
         if self._factor_reference is None:
             return result
         factors = measure_factors(cut, prepared)
-        return replace(result, factors=factors, reasons=explain(factors, self._factor_reference))
+        box = about.box
+        own_px = round(min(box.x2 - box.x1, box.y2 - box.y1)) if box else None
+        found = explain(factors, self._factor_reference, score, own_px)
+        return replace(
+            result,
+            factors=factors,
+            reasons=tuple(reason.words for reason in found),
+            reason_codes=tuple(reason.code for reason in found if reason.code),
+        )
 
 
 def _flatten(photos: Iterator[list[QualityScore]]) -> Iterator[QualityScore]:

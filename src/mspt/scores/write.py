@@ -183,6 +183,14 @@ def printable_path(path: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in valid_text(path))
 
 
+def unlike_formula(path: str) -> str:
+    """Return a name of the same file that no spreadsheet takes for a formula.
+
+    Source of the characters: OWASP, "CSV Injection".
+    """
+    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t", "\r")) else path
+
+
 def valid_text(path: str) -> str:
     """Return a file name that UTF-8 can hold, undecodable bytes escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

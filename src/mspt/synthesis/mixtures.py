@@ -4,7 +4,9 @@
 `chained` puts two or three of the single kinds in a row.
 `capture` follows a photo from the scene to a platform: light, lens, sensor, phone, upload.
 `photo_filter` edits it as photo apps do, too much.
-Same signature as the single kinds; severity 0..1 widens the ranges that the steps draw from.
+`small` keeps the photo at fewer pixels, as thumbnails and cut-out faces come.
+Same signature as the single kinds, but that `small` returns a smaller square; severity 0..1 widens
+the ranges that the steps draw from.
 """
 
 import numpy as np
@@ -187,9 +189,22 @@ def photo_filter(rgb: RGB, severity: float, rng: Generator) -> RGB:
     return rgb
 
 
+SMALLEST_PX = 64  # side below which nobody takes a photo for one
+
+
+def small(rgb: RGB, severity: float, rng: Generator) -> RGB:
+    """Reduce to 0.85 .. 0.13 of the side and stay there; half of them compressed, too."""
+    side_px = round(rgb.shape[0] * between(0.85, 0.13, severity))
+    reduced = pixel_ops.resize_to_side(rgb, max(SMALLEST_PX, side_px))
+    if _chance(0.5, rng):
+        return reduced
+    return pixel_ops.recompress(reduced, "JPEG", int(rng.integers(60, 95)))
+
+
 MIXED: dict[str, Degradation] = {
     "second_order": second_order,
     "chained": chained,
     "capture": capture,
     "photo_filter": photo_filter,
+    "small": small,
 }  # new ones to the end: what is drawn for the earlier ones stays

@@ -96,6 +96,21 @@ def motion_kernel(length_px: float, angle_rad: float) -> Float:
     return _normalised(kernel)
 
 
+def path_kernel(x_px: Float, y_px: Float) -> Float:
+    """Return the streak of a path, such as a hand draws; its points are spread over 2 px each.
+
+    Args:
+        x_px: (N,), across.
+        y_px: (N,), down.
+    """
+    x, y = x_px - x_px.mean(), y_px - y_px.mean()
+    radius = int(np.ceil(max(np.abs(x).max(), np.abs(y).max()))) + 1
+    axis = np.arange(-radius, radius + 1)
+    across = np.clip(1 - np.abs(axis[None, :] - x[:, None]), 0, 1)
+    down = np.clip(1 - np.abs(axis[None, :] - y[:, None]), 0, 1)
+    return _normalised(down.T @ across)
+
+
 def sinc_kernel(cutoff_rad: float, radius: int) -> Float:
     """Return the circular low-pass whose ringing imitates codecs and over-sharpening.
 
@@ -194,10 +209,25 @@ def gradient(side_px: int, angle_rad: float) -> Float:
     return slope[..., None]
 
 
-def recompress(rgb: RGB, codec: str, quality: int) -> RGB:
-    """Encode as JPEG (4:2:0) or WebP at `quality` 0..100 and decode again."""
+def oval(side_px: int, x: float, y: float, radius: float) -> Float:
+    """Return a mask, (side, side, 1): 1 in the middle of an upright oval, 0 at twice its size.
+
+    Args:
+        side_px: of the image.
+        x: of the middle, -1 (left) to 1.
+        y: of the middle, -1 (top) to 1.
+        radius: half the oval's width, as a share of half the side.
+    """
+    axis = np.linspace(-1, 1, side_px)
+    distance = np.hypot((axis[None, :] - x) / radius, (axis[:, None] - y) / (1.3 * radius))
+    mask: Float = np.clip(1.4 - 0.7 * distance, 0, 1)
+    return mask[..., None]
+
+
+def recompress(rgb: RGB, codec: str, quality: int, **options: int) -> RGB:
+    """Encode as JPEG (4:2:0), WebP or AVIF at `quality` 0..100 and decode again."""
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, codec, quality=quality)
+    Image.fromarray(rgb).save(buffer, codec, quality=quality, **options)
     with Image.open(buffer) as image:
         return np.asarray(image.convert("RGB"))
 

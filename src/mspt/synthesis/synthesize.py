@@ -33,13 +33,27 @@ from mspt.image.decode import read_rgb
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.mixtures import MIXED, chained, chained_kinds
 from mspt.synthesis.mos import stored_calibration
+from mspt.synthesis.phone_faults import PHONE
 from mspt.synthesis.pixel_ops import resize_to_side, to_gray
 from mspt.synthesis.reference_metrics import measure_distances, prepare_worker
 
 PRISTINE = "pristine"  # source of the references themselves; their mos is 1 by definition
 SINGLE_SOURCE = "single"  # source of all one-kind degradations; mixtures are their own source
+PHONE_SOURCE = "phone"  # source of all faults of phones
+MILD_SOURCE = "mild"  # source of one kind of damage that is hardly seen
+MILD_UP_TO = 0.45  # severity
+# What eyes overlook first, and a network mistakes for detail.
+MILD_KINDS = (
+    "gaussian_noise", "shot_noise", "iso_noise", "gaussian_noise", "oversharpening", "jpeg", "webp",
+    "low_resolution", "gaussian_blur", "defocus_blur", "motion_blur", "platform_jpeg",
+)  # fmt: skip
+KINDS = SINGLE | MIXED | PHONE
+_ONE_KIND: Sequence[tuple[str, Sequence[str], float]] = (  # source, its kinds, highest severity
+    (PHONE_SOURCE, tuple(PHONE), 1.0),
+    (MILD_SOURCE, MILD_KINDS, MILD_UP_TO),
+)
 
-_VERSION = 4  # of degradations and metrics: raise it when they change, so that none are mixed
+_VERSION = 5  # of degradations and metrics: raise it when they change, so that none are mixed
 
 Record = dict[str, Any]  # one line of records.jsonl
 
@@ -53,10 +67,13 @@ class SynthesisPlan:
     chained: int = 2
     capture: int = 2
     photo_filter: int = 2
+    small: int = 0  # at fewer pixels
+    phone: int = 0  # one fault of phones
+    mild: int = 0  # one kind, hardly seen
     gray: float = 0.1  # share of the photos that lose their colour before anything else
     seed: int = 0
-    frame_px: int = 640  # side of every image made
-    min_side_px: int = 600  # smaller photos are no reference: enlarged, they are soft themselves
+    frame_px: int = 640  # side of the images made; smaller photos keep their own
+    min_side_px: int = 600  # smaller photos are left out
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
@@ -124,10 +141,15 @@ def _check_names(path: Path, photos: Sequence[Photo]) -> None:
             )
 
 
+def photo_name(listed: str) -> str:
+    """Return what a photo is called in the output, by how its list calls it."""
+    digest = f"{zlib.crc32(listed.encode()):08x}"
+    stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in Path(listed).stem)
+    return f"{stem[:40]}_{digest}"
+
+
 def _photo_of_row(folder: Path, relative: str, row: Mapping[str, str]) -> Photo:
-    digest = f"{zlib.crc32(relative.encode()):08x}"
-    stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in Path(relative).stem)
-    name = f"{stem[:40]}_{digest}"
+    name = photo_name(relative)
     split = row.get("split") or "train"
     if split not in SPLITS:
         raise DataError(f"{relative}: split {split!r} is none of {', '.join(SPLITS)}")
@@ -287,17 +309,20 @@ def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str,
         raise type(error)(f"{photo.path}: {error}") from error
     if min(rgb.shape[:2]) < plan.min_side_px:
         return photo.name, []
-    reference = resize_to_side(crop_centre_square(rgb), plan.frame_px)
+    reference = crop_centre_square(rgb)
+    side_px = min(reference.shape[0], plan.frame_px)
+    reference = resize_to_side(reference, side_px)
     if _loses_colour(photo.name, plan):
         reference = to_gray(reference)
     records = [_save(photo, out_dir, 0, reference, source=PRISTINE)]
     for number, (source, kind, severity, seed) in enumerate(draw_jobs(photo.name, plan), 1):
-        degrade = (SINGLE | MIXED)[kind]
+        degrade = KINDS[kind]
         degraded = degrade(reference, severity, np.random.default_rng(seed))
         record = _save(photo, out_dir, number, degraded, source, kind, severity)
         if degrade is chained:
             record["chain"] = chained_kinds(np.random.default_rng(seed))
-        records.append(record | {"distances": measure_distances(reference, degraded)})
+        shown = resize_to_side(degraded, side_px)  # as scoring enlarges what came out smaller
+        records.append(record | {"distances": measure_distances(reference, shown)})
     return photo.name, records
 
 
@@ -350,6 +375,13 @@ def draw_jobs(photo_name: str, plan: SynthesisPlan) -> list[Job]:
         count = getattr(plan, source)
         for index, severity in enumerate(_stratified(count, rng)):
             jobs.append((source, source, severity, (plan.seed, photo_seed, len(jobs), index)))
+    for source, among, top in _ONE_KIND:
+        count = getattr(plan, source)
+        order = rng.permutation(len(among))
+        for index, severity in enumerate(_stratified(count, rng)):
+            kind = among[order[index % len(among)]]
+            own_seed = (plan.seed, photo_seed, len(jobs), index)
+            jobs.append((source, kind, round(top * severity, 3), own_seed))
     return jobs
 
 

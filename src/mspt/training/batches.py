@@ -67,7 +67,7 @@ class Pool:
     Each pass has an order of its own and sees every member exactly once. Ranked images of an
     identity come together, a few at a time, and the best one of them in the pool leads, once more,
     those that it is not among: that a photo is better than its damaged versions is what ranking is
-    for.
+    for. Learnt by its own `mos` as well (`learn_leads`), it is seen with every few of its versions.
     """
 
     members: Indices
@@ -179,6 +179,7 @@ class BatchSource:
             pool.draw(n, step, key=(_ORDER, *run, i)) for i, (pool, n) in enumerate(self._pools)
         ]
         chosen, leads_only = map(np.concatenate, zip(*drawn, strict=True))
+        leads_only &= not self._stage.learn_leads
         mine = self._shard.places(len(chosen), in_a_row=bool(self._stage.rank))
         pixels = np.empty((len(mine), *self._frames.rgb.shape[1:]), dtype=np.uint8)
         for out, place in zip(pixels, mine, strict=True):

@@ -87,6 +87,7 @@ class StageConfig(_Strict):
     distill: float = Field(default=0, ge=0)  # MSE to the previous stage's scores
     consistency: float = Field(default=0, ge=0)  # MSE to the scores of the mirrored batch
     rank: float = Field(default=0, ge=0)  # hinge on the order of images of one identity
+    learn_leads: bool = False  # images that lead an identity's others count by their own mos, too
 
     @property
     def views(self) -> int:

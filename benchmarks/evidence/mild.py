@@ -1,0 +1,100 @@
+"""Does mild damage lower the score of real photos, always?
+
+    python -m benchmarks.evidence.mild FACES.csv [--model base ...] [--photos 60] [--split test]
+
+In:   the CSV of photos (set, usage, split); real photos whose licence allows release.
+Out:  for each model and kind of damage: the mean change of the score, and the share of photos whose
+      score rises by more than .01. Damage is done to the 640 px square, noise to every channel.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from mspt.arrays import RGB
+from mspt.image.crop import crop_centre_square
+from mspt.image.decode import read_rgb
+from mspt.inference.scorer import Scorer
+from mspt.synthesis import pixel_ops
+from mspt.synthesis.pixel_ops import resize_to_side
+
+SIDE_PX = 640
+RAISED = 0.01
+Damage = Callable[[RGB, Generator], RGB]
+
+
+def _noise(sd: float) -> Damage:
+    return lambda rgb, rng: pixel_ops.add_gaussian_noise(rgb, sd, rng, grey=False)
+
+
+def _smaller(side_px: int) -> Damage:
+    return lambda rgb, rng: resize_to_side(rgb, side_px)
+
+
+DAMAGE: Mapping[str, Damage] = {
+    "noise sd 2": _noise(2),
+    "noise sd 4": _noise(4),
+    "noise sd 8": _noise(8),
+    "320 px": _smaller(320),
+    "240 px": _smaller(240),
+    "over-sharpened": lambda rgb, rng: pixel_ops.sharpen(rgb, 2.0, 1.5),
+    "JPEG quality 30": lambda rgb, rng: pixel_ops.recompress(rgb, "JPEG", 30),
+    "blur sigma 1.5": lambda rgb, rng: pixel_ops.convolve(
+        rgb, pixel_ops.gaussian_kernel(1.5, 1.5, 0)
+    ),
+}
+
+
+def read_photos(listed: Path, split: str, count: int) -> list[RGB]:
+    """Return so many real photos of a split as squares, evenly over the list."""
+    with listed.open(encoding="utf-8", newline="") as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if (row["set"], row["usage"], row["split"]) == ("wild", "permissive", split)
+        ]
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+    squares = [crop_centre_square(read_rgb(listed.parent / rows[i]["file"])) for i in places]
+    return [resize_to_side(square, SIDE_PX) for square in squares]
+
+
+def score_changes(scorer: Scorer, photos: list[RGB]) -> dict[str, np.ndarray]:
+    """Return by how much each kind of damage changes each photo's score, (N,) a kind."""
+    before = _scores(scorer, photos)
+    return {
+        name: _scores(scorer, [damage(p, np.random.default_rng(i)) for i, p in enumerate(photos)])
+        - before
+        for name, damage in DAMAGE.items()
+    }
+
+
+def _scores(scorer: Scorer, photos: list[RGB]) -> np.ndarray:
+    return np.array([result.score for result in scorer.score_many(photos)], dtype=float)
+
+
+def main() -> None:
+    """Score and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos_csv", type=Path)
+    parser.add_argument("--model", action="append", dest="models")
+    parser.add_argument("--photos", type=int, default=60)
+    parser.add_argument("--split", default="test")
+    options = parser.parse_args()
+    photos = read_photos(options.photos_csv, options.split, options.photos)
+    models = options.models or ["base", "fast"]
+    changes = [score_changes(Scorer(model), photos) for model in models]
+    print(f"{len(photos)} real photos of {options.split}: mean change, share raised by > {RAISED}")
+    print(f"| damage | {' | '.join(models)} |")
+    print("|---" * (1 + len(models)) + "|")
+    for name in DAMAGE:
+        of = [c[name] for c in changes]
+        cells = [f"{c.mean():+.3f}, {np.mean(c > RAISED):.0%}" for c in of]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
