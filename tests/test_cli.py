@@ -74,7 +74,7 @@ def test_no_row_is_a_spreadsheets_formula_where_that_is_asked_for(
 
 def test_three_hundred_mixed_files_give_a_row_each(run_cli: RunCli, tmp_path: Path) -> None:
     expected = make_mixed_folder(tmp_path / "photos", 300)
-    done = run_cli("score", tmp_path / "photos", "-o", tmp_path / "scores.csv")
+    done = run_cli("score", tmp_path / "photos", "--all-files", "-o", tmp_path / "scores.csv")
     assert done.returncode == 0, done.stderr
     rows = read_rows(tmp_path / "scores.csv")
     assert [row["path"] for row in rows] == sorted(expected)
@@ -362,7 +362,101 @@ def test_folders_may_nest_deeper_than_python_may_recurse(tmp_path: Path) -> None
         found = find_images([str(tmp_path)])
     finally:
         sys.setrecursionlimit(limit)
-    assert found == [str(deepest / "a.png")]
+    assert found.files == [str(deepest / "a.png")]
+
+
+@pytest.fixture
+def set_with_captions(tmp_path: Path) -> Path:
+    """A folder as data sets are: photos in two cases, captions, features, a file without suffix."""
+    folder = tmp_path / "set"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a.png", "b.PNG", "deep/c.png", "no-suffix"):
+        shutil.copy(ORIGINAL, folder / name)
+    for name in ("a.txt", "b.txt", "deep/c.JSON", "Thumbs.db", "LICENSE", "x.xyz"):
+        (folder / name).write_text("not a photo")
+    return folder
+
+
+def test_captions_beside_photos_are_counted_in_a_line(
+    run_cli: RunCli, set_with_captions: Path
+) -> None:
+    for paths in (("set",), ("set/**",)):
+        done = run_cli("score", *paths)
+        names = [line[8:] for line in done.stdout.splitlines()]
+        photos = ["set/a.png", "set/b.PNG", "set/no-suffix", "set/x.xyz", "set/deep/c.png"]
+        assert sorted(names) == sorted(photos), "what may be a photo gets a row"
+        assert "5 other files passed over (2 .txt, 1 " in done.stderr
+        assert done.returncode == 0
+    every = run_cli("score", "set", "--all-files")
+    assert len(every.stdout.splitlines()) == 10
+    assert "passed over" not in every.stderr
+    named = run_cli("score", "set/a.txt", "set/*.txt")
+    assert len(named.stdout.splitlines()) == 3, "what was named gets its row"
+
+
+def test_patterns_match_upper_and_lower_case(run_cli: RunCli, set_with_captions: Path) -> None:
+    for pattern, count in (
+        ("set/*.png", 2),
+        ("set/*.PNG", 2),
+        ("set/**/*.Png", 3),
+        ("set/?.png", 2),
+    ):
+        assert len(run_cli("score", pattern).stdout.splitlines()) == count, pattern
+
+
+def test_lists_name_the_photos(run_cli: RunCli, set_with_captions: Path) -> None:
+    here = set_with_captions.parent
+    (here / "lines.txt").write_text("set/a.png\r\n\nset/b.PNG\n")
+    (here / "nul").write_bytes(b"set/a.png\0set/b.PNG\0")
+    (here / "table.csv").write_text("id,picture\n1,a.png\n2,b.PNG\n")
+    (here / "known.jsonl").write_text('{"file": "set/a.png"}\n{"file": "set/b.PNG"}\n')
+    for options in (
+        ("lines.txt",),
+        ("nul", "-0"),
+        ("table.csv", "--column", "picture", "--root", "set"),
+        ("known.jsonl",),
+    ):
+        done = run_cli("score", "--from", *options)
+        assert done.returncode == 0, done.stderr
+        assert [line[8:] for line in done.stdout.splitlines()] == ["set/a.png", "set/b.PNG"]
+
+
+def test_a_list_may_come_through_a_pipe(set_with_captions: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mspt", "score", "--from", "-", "set/deep"],
+        input="set/a.png\ngone.png\n",
+        capture_output=True,
+        text=True,
+        cwd=set_with_captions.parent,
+        check=True,
+    )
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == [
+        *("set/deep/c.png", "set/a.png", "gone.png")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "give files, folders or patterns, or --from LIST"),
+        (("set", "-0"), "-0 is about a list; add --from LIST"),
+        (("set", "--root", "x"), "--root is about a list"),
+        (("--from", "gone.txt"), "gone.txt: cannot be read: No such file"),
+        (("--from", "empty.txt"), "empty.txt: names no photo"),
+        (("--from", "t.csv"), "t.csv, line 2: no column that is known to hold paths; it has id, a"),
+        (("--from", "t.csv", "--column", "b"), "t.csv, line 2: no column 'b'; it has id, a"),
+        (("--from", "t.csv", "-0"), "t.csv is a table, whose rows no NUL ends; drop -0"),
+        (("--from", "empty.txt", "--column", "b"), "is read as lines, not as a table"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_refused_with_the_remedy(
+    options: tuple[str, ...], message: str, run_cli: RunCli, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "t.csv").write_text("id,a\n1,x.png\n")
+    done = run_cli("score", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 def test_what_stands_for_nothing_gets_a_row(run_cli: RunCli, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The one line of progress: what it says, when, and that nothing is drawn off a terminal."""
+"""Progress: what it says and when, on a terminal and in a log."""
 
 import os
 import pty
@@ -70,6 +70,22 @@ def test_it_is_not_redrawn_for_every_image_but_for_the_last(drawn: list[str], cl
             progress.update(done)
     assert len(drawn) == 3, "the first, the last and the end of the line"
     assert "100/100" in drawn[1]
+
+
+def test_a_log_gets_a_line_every_half_minute(
+    drawn: list[str], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_terminal = SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: False))
+    monkeypatch.setattr(terminal, "sys", no_terminal)
+    with Progress(1000) as progress:
+        for done in range(1, 101):
+            clock.now = done  # a second each
+            progress.update(done)
+    assert drawn == [
+        "31/1000 (3%), 1.0 images/s, 16:09 left",
+        "61/1000 (6%), 1.0 images/s, 15:39 left",
+        "91/1000 (9%), 1.0 images/s, 15:09 left",
+    ]
 
 
 def run_in_terminal(*command: str) -> str:

@@ -27,6 +27,7 @@ from mspt.scores.select import (
     choose,
     cut_at,
     cut_best,
+    cut_worst,
     operating_points,
     photos_below,
     photos_of,
@@ -76,6 +77,24 @@ def test_the_best_k_are_the_first_k_of_a_stable_sort(scores: list[float], count:
     )
 
 
+@given(SCORES, st.integers(1, 50))
+def test_the_worst_k_are_the_first_k_of_a_stable_sort(scores: list[float], count: int) -> None:
+    rows = rows_of(scores)
+    worst = sorted(rows, key=lambda row: row.score or 0)[:count]
+    assert list(choose(rows, cut_worst(np.array(scores), count))) == sorted(
+        worst, key=lambda row: row.line
+    )
+
+
+@given(SCORES, st.integers(1, 50))
+def test_what_is_not_chosen_is_the_rest(scores: list[float], count: int) -> None:
+    rows, values = [*rows_of(scores), *rows_of([None])], np.array(scores)
+    for cut in (cut_best(values, count), cut_worst(values, count), cut_at(0.5, frozenset("x"))):
+        chosen, others = list(choose(rows, cut)), list(choose(rows, cut, invert=True))
+        assert len(chosen) + len(others) == len(scores)
+        assert not {id(row) for row in chosen} & {id(row) for row in others}
+
+
 @pytest.mark.parametrize(
     ("total", "keep", "count"),
     [
@@ -116,8 +135,9 @@ def test_rows_without_a_score_are_never_chosen() -> None:
 
 def test_photos_are_named_once_in_either_order() -> None:
     chosen = [("b", 0.2), ("a", 0.9), ("b", 0.9), ("c", 0.5)]
-    assert photos_of(chosen, best_first=False) == ["b", "a", "c"]
-    assert photos_of(chosen, best_first=True) == ["a", "b", "c"]
+    assert photos_of(chosen, "file") == ["b", "a", "c"]
+    assert photos_of(chosen, "best") == ["a", "b", "c"]
+    assert photos_of(chosen, "worst") == ["b", "c", "a"]
 
 
 def test_a_photo_with_a_face_that_fails_is_below() -> None:
@@ -164,6 +184,9 @@ def scores(tmp_path: Path) -> Path:
         (["--top", "2"], "a c", "2 of 5 rows chosen; left out: 2 not among the 2 best, 1 not"),
         (["--top", "9"], "a c b d", "4 of 5 rows chosen; left out: 1 not scored"),
         (["--keep", "0.75", "--list"], "a c b", "3 of 5 rows chosen"),
+        (["--worst", "2"], "d c", "2 of 5 rows chosen; left out: 2 not among the 2 worst, 1 not"),
+        (["--top", "1", "--invert"], "c b d", "3 of 5 rows chosen by --invert; without it, 1 of"),
+        (["--min-score", "0.5", "--invert"], "d", "1 of 5 rows chosen by --invert"),
     ],
 )
 def test_filter_prints_what_it_chose_and_why_not_the_rest(
@@ -197,10 +220,17 @@ def test_all_faces_asks_every_face_of_a_photo(tmp_path: Path) -> None:
     )
 
 
+def test_a_photo_with_a_chosen_face_is_not_among_the_others(tmp_path: Path) -> None:
+    scores = write_scores(tmp_path / "s.csv", [("a", 0.9), ("a", 0.3), ("b", 0.2)])
+    assert run(filter_, scores, "--min-score", "0.5", "--invert").stdout.split() == ["b"]
+    run(filter_, scores, "--min-score", "0.5", "--invert", "-o", tmp_path / "rest.csv")
+    assert (tmp_path / "rest.csv").read_text() == "path,score,status\na,0.3,ok\nb,0.2,ok\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "choose by exactly one of --min-score S, --top K and --keep P"),
+        ([], "choose by exactly one of --min-score S, --top K, --keep P and --worst K"),
         (["--top", "1", "--keep", "0.5"], "choose by exactly one"),
         (["--top", "1", "--all-faces"], "it needs --min-score S"),
         (["--keep", "80"], "--keep must be above 0 and at most 1, got 80 "),

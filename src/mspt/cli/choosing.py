@@ -23,6 +23,8 @@ SCORES = click.argument("scores", type=click.Path(path_type=Path))
 @click.option("--min-score", type=float, metavar="S", help="Keep rows with at least this score.")
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="Keep the K best rows.")
 @click.option("--keep", type=float, metavar="P", help="Keep the best share P (0..1) of the rows.")
+@click.option("--worst", type=click.IntRange(min=1), metavar="K", help="Choose the K worst rows.")
+@click.option("--invert", is_flag=True, help="Choose the scored rows that would be left out.")
 @click.option("--all-faces", is_flag=True, help="With --min-score: only if every face passes.")
 @click.option("--list", "as_list", is_flag=True, help="Print the photos; the default action.")
 @click.option(
@@ -39,16 +41,20 @@ def filter_(
     min_score: float | None,
     top: int | None,
     keep: float | None,
+    worst: int | None,
+    invert: bool,
     all_faces: bool,
     as_list: bool,
     copy_to: Path | None,
     output: Path | None,
 ) -> None:
-    """Choose the photos that look good enough, by exactly one of --min-score, --top and --keep.
+    """Choose photos by exactly one of --min-score, --top, --keep and --worst.
 
     Prints their paths, each once if any of its faces is chosen: in the order of SCORES with
-    --min-score, else best first. Rows written with -o keep the order of SCORES. Of equal scores
-    the earlier row is chosen. Rows without a score never are.
+    --min-score, else the best first, with --worst the worst. Rows written with -o keep the order of
+    SCORES. Of equal scores the earlier row is chosen. Rows without a score never are.
+
+    With --invert it is the photos of which no face would be chosen, and the rows that would not.
 
     Paths are as they were typed for `mspt score`: copy from the folder where it ran.
     Exit code 1 if a photo could not be copied.
@@ -56,20 +62,30 @@ def filter_(
     from mspt.scores.read import check_written_suffix, open_scores, write_rows
     from mspt.scores.select import choose, describe_left_out, photos_of, survey
 
-    if sum(value is not None for value in (min_score, top, keep)) != 1:
-        raise ConfigError("choose by exactly one of --min-score S, --top K and --keep P")
+    if sum(value is not None for value in (min_score, top, keep, worst)) != 1:
+        raise ConfigError("choose by exactly one of --min-score S, --top K, --keep P and --worst K")
     if all_faces and min_score is None:
         raise ConfigError("--all-faces says which photos pass a score: it needs --min-score S")
     if output:
         check_written_suffix(output)
     file = open_scores(scores)
     found = survey(file.rows())
-    cut, criterion = _cut(file, found, min_score, top, keep, all_faces)
-    chosen = [(row.path, row.score or 0.0) for row in choose(file.rows(), cut)]
-    photos = photos_of(chosen, best_first=min_score is None)
-    click.echo(describe_left_out(found, cut, len(chosen), criterion=criterion), err=True)
+    cut, criterion = _cut(file, found, min_score, top, keep, worst, all_faces)
+    kept = [(row.path, row.score or 0.0) for row in choose(file.rows(), cut)]
+    left = describe_left_out(found, cut, len(kept), criterion=criterion)
+    chosen = kept
+    if invert:
+        good = {path for path, _ in kept}
+        others = choose(file.rows(), cut, invert=True)
+        chosen = [(row.path, row.score or 0.0) for row in others if row.path not in good]
+        left = (
+            f"{len(found.scores) - len(kept)} of {found.rows} rows chosen by --invert; without it, "
+            f"{left}"
+        )
+    photos = photos_of(chosen, "file" if min_score is not None else "worst" if worst else "best")
+    click.echo(left, err=True)
     if output:
-        write_rows(output, file.columns, choose(file.rows(), cut))
+        write_rows(output, file.columns, choose(file.rows(), cut, invert=invert))
     if as_list or not (output or copy_to):
         _print_photos(photos)
     if copy_to:
@@ -82,14 +98,17 @@ def _cut(
     min_score: float | None,
     top: int | None,
     keep: float | None,
+    worst: int | None,
     all_faces: bool,
 ) -> tuple["Cut", str]:
     """Return the cut that the options ask for, and why rows fall below it."""
-    from mspt.scores.select import cut_at, cut_best, photos_below, share_count
+    from mspt.scores.select import cut_at, cut_best, cut_worst, photos_below, share_count
 
     if min_score is not None:
         barred = photos_below(file.rows(), min_score) if all_faces else frozenset[str]()
         return cut_at(min_score, barred), f"below {min_score:g}"
+    if worst is not None:
+        return cut_worst(found.scores, worst), f"not among the {worst} worst"
     count = top if top is not None else share_count(len(found.scores), keep or 0.0)
     return cut_best(found.scores, count), f"not among the {count} best"
 

@@ -27,6 +27,7 @@ _GROUPS = {
         "report": "choosing",
         "filter": "choosing:filter_",
         "threshold": "choosing",
+        "serve": "serving",
         "detector": "scoring",
     },
     "measure": {"evaluate": "measuring", "compare": "measuring", "profile": "measuring"},

@@ -1,6 +1,6 @@
-"""One line of progress on a terminal: count, images/s, time left, failures; silent elsewhere.
+"""Progress on stderr: count, images/s, time left, failures; rows on stdout stay clean.
 
-It goes to stderr, so that rows on stdout stay clean.
+On a terminal it is one line, drawn again and again; in a log, a line every half minute.
 """
 
 import sys
@@ -10,7 +10,8 @@ from typing import Self
 
 import click
 
-_REDRAW_S = 0.1  # between two drawings
+_REDRAW_S = 0.1  # between two drawings on a terminal
+_LOG_S = 30.0  # between two lines of a log
 _CLEAR = "\r\x1b[K"  # back to the line's start, and erase it
 
 
@@ -23,10 +24,10 @@ class Progress:
         Args:
             total: how many there are to do.
             unit: what they are.
-            shown: whether to draw at all; never done when stderr is no terminal.
+            shown: whether to say anything at all.
         """
-        self._total, self._unit = total, unit
-        self._shown = shown and sys.stderr.isatty()
+        self._total, self._unit, self._shown = total, unit, shown
+        self._on_terminal = sys.stderr.isatty()
         self._begun: tuple[int, float] | None = None  # what was done at the first update, and when
         self._drawn = 0.0
 
@@ -39,23 +40,29 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._shown and self._drawn:
+        if self._shown and self._on_terminal and self._drawn:
             click.echo(err=True)
 
     def update(self, done: int, failed: int = 0) -> None:
-        """Redraw, if it is time to."""
+        """Say where the work stands, if it is time to."""
         now = time.monotonic()
         self._begun = self._begun or (done, now)  # a resumed run does not begin at nothing
-        if self._shown and (now - self._drawn >= _REDRAW_S or done == self._total):
-            self._drawn = now
-            before, started = self._begun
-            speed = (done - before) / (now - started) if now > started else 0.0
-            line = describe(done, self._total, speed, failed, unit=self._unit)
-            click.echo(_CLEAR + line, err=True, nl=False)
+        before, started = self._begun
+        if not self._shown or not self._is_time(done, now, started):
+            return
+        self._drawn = now
+        speed = (done - before) / (now - started) if now > started else 0.0
+        line = describe(done, self._total, speed, failed, unit=self._unit)
+        click.echo(_CLEAR + line if self._on_terminal else line, err=True, nl=not self._on_terminal)
+
+    def _is_time(self, done: int, now: float, started: float) -> bool:
+        if self._on_terminal:
+            return now - self._drawn >= _REDRAW_S or done == self._total
+        return now - (self._drawn or started) >= _LOG_S  # what is done sooner needs no word
 
     def log(self, line: str) -> None:
         """Print a line on stderr without spoiling the progress."""
-        click.echo((_CLEAR if self._shown else "") + line, err=True)
+        click.echo((_CLEAR if self._shown and self._on_terminal else "") + line, err=True)
 
 
 def describe(done: int, total: int, speed: float, failed: int, *, unit: str = "images") -> str:

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1)
+@click.option("--from", "source", metavar="LIST|-", help="Paths: lines, or a table's column.")
+@click.option("--column", default="", metavar="NAME", help="Of --from's table; default: path, ...")
+@click.option("-0", "nul", is_flag=True, help="NUL ends each path of --from, as find -print0.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of --from's paths; default: here.",
+)
+@click.option("--all-files", is_flag=True, help="A row for captions and the like in folders, too.")
 @click.option(
     "-o",
     "--output",
@@ -64,6 +73,11 @@ if TYPE_CHECKING:
 )
 def score(
     paths: tuple[str, ...],
+    source: str | None,
+    column: str,
+    nul: bool,
+    root: Path | None,
+    all_files: bool,
     output: Path | None,
     resume: bool,
     overwrite: bool,
@@ -106,9 +120,15 @@ def score(
     _check_best_options(every, best, best_to)
     _check_output_options(output, resume, overwrite)
     every_s = parse_interval(every) if every else None
-    images = find_images(paths, exclude=[output, journal_of(output)] if output else ())
+    paths += _read_list_options(source, column, nul, root, has_paths=bool(paths))
+    found = find_images(
+        paths, exclude=[output, journal_of(output)] if output else (), all_files=all_files
+    )
+    images = found.files
+    if found.passed_over:
+        click.echo(f"{found.describe_others()}; --all-files gives each a row", err=True)
     if not images:
-        raise ConfigError(f"nothing to score: no file found at {', '.join(paths)}")
+        raise ConfigError(f"nothing to score: no photo found at {_some(paths)}")
     if spreadsheet_safe:
         images = [unlike_formula(image) for image in images]
     if best and not any(map(is_video, images)):
@@ -136,7 +156,7 @@ def score(
         images = leave_out(images, done)
     scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
     best_shots = BestShots(best or 0)
-    show_progress = sys.stderr.isatty() and (output is not None or not sys.stdout.isatty())
+    show_progress = output is not None or not sys.stdout.isatty()
     total = count_shots(images, every_s) if show_progress else len(images)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: rows are kept
     try:
@@ -173,6 +193,26 @@ def _write_rows(
         best_shots.offer(shot, results)
         progress.update(done, failed)
     return written, failed
+
+
+def _read_list_options(
+    source: str | None, column: str, nul: bool, root: Path | None, *, has_paths: bool
+) -> tuple[str, ...]:
+    """Return the paths of --from."""
+    from mspt.scores.lists import read_list
+
+    if source is None:
+        if not has_paths:
+            raise ConfigError("nothing to score: give files, folders or patterns, or --from LIST")
+        for name, given in (("--column", column), ("-0", nul), ("--root", root)):
+            if given:
+                raise ConfigError(f"{name} is about a list; add --from LIST")
+        return ()
+    return tuple(read_list(source, column=column, nul=nul, root=root))
+
+
+def _some(paths: tuple[str, ...]) -> str:
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
 def _check_output_options(output: Path | None, resume: bool, overwrite: bool) -> None:

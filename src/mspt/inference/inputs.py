@@ -3,29 +3,80 @@
 In:   files, folders and glob patterns, as typed.
 Out:  paths in the order given; a folder's files by name, sub-folders included.
 
-In a folder every file counts but hidden ones: whatever is no image gets a row that says so, so
-that no photo is lost for an unusual name. What stands for nothing, or cannot be opened, is kept
-as it was typed: its row says why.
+In a folder every file counts but hidden ones and those that are plainly something else, such as
+captions: these are counted, not named. Whatever else is no image gets a row that says so, so that
+no photo is lost for an unusual name. What stands for nothing, or cannot be opened, is kept as it
+was typed: its row says why. Patterns match names in upper and lower case alike.
 """
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+# What lies beside photos: captions, labels, features, edits, lists, and what systems leave.
+_OTHER_SUFFIXES = (
+    ".txt .caption .json .jsonl .csv .tsv .parquet .xml .yaml .yml .toml .ini .md .html .htm .pdf "
+    ".npy .npz .pt .pth .pkl .safetensors .onnx .mat .h5 .bin .lmdb .mdb .idx .aae .xmp .thm .srt "
+    ".vtt .log .lock .py .sh .db .zip .gz .tgz .7z .wav .mp3 .m4a"
+)
+OTHER_SUFFIXES = frozenset(_OTHER_SUFFIXES.split())
+OTHER_NAMES = frozenset({"thumbs.db", "desktop.ini", "license", "readme", "checksums"})
 
-def find_images(paths: Sequence[str], *, exclude: Collection[Path] = ()) -> list[str]:
-    """Return all files that the paths stand for; nothing if not one of them exists.
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What paths stand for."""
+
+    files: list[str]
+    passed_over: Counter[str] = field(default_factory=Counter)  # by suffix: plainly no photos
+
+    def describe_others(self) -> str:
+        """Return how many files were passed over, such as `3 other files (2 .txt, 1 .json)`."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.passed_over.most_common(4))
+        more = ", ..." if len(self.passed_over) > 4 else ""
+        return f"{self.passed_over.total()} other files passed over ({kinds}{more})"
+
+
+def find_images(
+    paths: Sequence[str], *, exclude: Collection[Path] = (), all_files: bool = False
+) -> Found:
+    """Return all files that the paths stand for; none if not one of them exists.
 
     Args:
         paths: as typed.
         exclude: files to leave out, such as the output, which a second run finds in the folder.
+        all_files: whether files in folders count that are plainly no photos.
     """
-    found: list[str] = []
+    found = Found([])
     for path in paths:
-        files = [path] if os.path.isfile(path) else list(_expand(path)) or [path]
-        found += [file for file in files if not any(_is_same(file, other) for other in exclude)]
-    return found if any(os.path.isfile(file) for file in found) else []
+        if os.path.isfile(path):
+            files, is_named = [path], True
+        else:
+            files, is_named = list(_expand(path)), not _stands_for_any(path)
+        for file in files or [path]:
+            if any(_is_same(file, other) for other in exclude):
+                continue
+            if not all_files and not is_named and (kind := _other_kind(file)):
+                found.passed_over[kind] += 1
+            else:
+                found.files.append(file)
+    exists = any(os.path.isfile(file) for file in found.files)
+    return found if exists else Found([], found.passed_over)
+
+
+def _stands_for_any(path: str) -> bool:
+    """Tell whether a path says nothing of the kind of its files, as a folder or `*` does."""
+    return os.path.isdir(path) or os.path.basename(path).strip("*") == ""
+
+
+def _other_kind(path: str) -> str:
+    """Return what a file is that plainly is no photo; "" for all that may be one."""
+    name = os.path.basename(path).lower()
+    suffix = os.path.splitext(name)[1]
+    return suffix if suffix in OTHER_SUFFIXES else name if name in OTHER_NAMES else ""
 
 
 def _is_same(path: str, other: Path) -> bool:
@@ -40,7 +91,7 @@ def _expand(path: str) -> Iterator[str]:
     elif "**" in Path(path).parts and not os.path.exists(path):
         yield from _match_recursively(path)
     elif glob.has_magic(path) and not os.path.exists(path):
-        for match in sorted(glob.glob(path)):
+        for match in sorted(glob.glob(_any_case(path))):
             yield from _walk(match) if os.path.isdir(match) else [match]
 
 
@@ -50,8 +101,20 @@ def _match_recursively(pattern: str) -> list[str]:
     first_magic = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     root, rest = Path(*parts[:first_magic]), parts[first_magic:]
     tail = [*rest, "*"] if rest[-1] == "**" else rest
-    matches = {match for match in root.glob(str(Path(*tail))) if match.is_file()}
+    pattern = _any_case(str(Path(*tail)))
+    matches = {match for match in root.glob(pattern) if match.is_file()}
     return sorted(str(match) for match in matches if not _is_hidden(match.relative_to(root)))
+
+
+def _any_case(pattern: str) -> str:
+    """Return a pattern whose parts with * or ? match upper and lower case alike."""
+    return os.sep.join(map(_part_in_any_case, pattern.split(os.sep)))
+
+
+def _part_in_any_case(part: str) -> str:
+    if not glob.has_magic(part) or "[" in part:
+        return part
+    return "".join(f"[{c.lower()}{c.upper()}]" if c.lower() != c.upper() else c for c in part)
 
 
 def _is_hidden(path: Path) -> bool:

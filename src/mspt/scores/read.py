@@ -190,6 +190,15 @@ def _read_score(cell: object) -> float | None:
     )
 
 
+def read_table(path: Path) -> Iterator[Record]:
+    """Yield line and cells of each row of any .csv, .jsonl or .parquet file.
+
+    Raises:
+        DataError: as `ScoreFile.rows`.
+    """
+    return _reader_of(path)(path)
+
+
 def _reader_of(path: Path) -> Callable[[Path], Iterator[Record]]:
     readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
     try:

@@ -14,6 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -55,6 +56,7 @@ class Cut:
 
     score: float
     ties: int = sys.maxsize
+    is_ceiling: bool = False  # choose the rows below `score` instead
     barred: frozenset[str] = frozenset()  # photos of which no row is chosen
 
 
@@ -81,6 +83,15 @@ def cut_best(scores: Vector, count: int) -> Cut:
     return Cut(lowest, ties=count - int((scores > lowest).sum()))
 
 
+def cut_worst(scores: Vector, count: int) -> Cut:
+    """Return the cut that chooses the worst `count` rows, or all if there are fewer."""
+    count = min(count, len(scores))
+    if count == 0:
+        return Cut(-math.inf, is_ceiling=True)
+    highest = float(np.partition(scores, count - 1)[count - 1])
+    return Cut(highest, ties=count - int((scores < highest).sum()), is_ceiling=True)
+
+
 def share_count(total: int, keep: float) -> int:
     """Return how many of `total` rows a share is: rounded, halves up, at least one.
 
@@ -99,27 +110,32 @@ def photos_below(rows: Iterable[ScoreRow], min_score: float) -> frozenset[str]:
     return frozenset(row.path for row in rows if row.score is None or row.score < min_score)
 
 
-def choose(rows: Iterable[ScoreRow], cut: Cut) -> Iterator[ScoreRow]:
-    """Yield the rows that a cut chooses, in their order."""
+def choose(rows: Iterable[ScoreRow], cut: Cut, *, invert: bool = False) -> Iterator[ScoreRow]:
+    """Yield the rows that a cut chooses, or those with a score that it does not, in their order."""
     ties = cut.ties
     for row in rows:
-        if row.score is None or row.score < cut.score or row.path in cut.barred:
+        if row.score is None:
             continue
-        if row.score == cut.score:
-            if ties == 0:
-                continue
-            ties -= 1
-        yield row
+        is_beyond = row.score < cut.score if cut.is_ceiling else row.score > cut.score
+        is_tie = row.score == cut.score and ties > 0
+        is_chosen = (is_beyond or is_tie) and row.path not in cut.barred
+        ties -= is_tie and is_chosen
+        if is_chosen != invert:
+            yield row
 
 
-def photos_of(chosen: Iterable[tuple[str, float]], *, best_first: bool) -> list[str]:
+Order = Literal["file", "best", "worst"]  # as the file has them, or the best or worst first
+
+
+def photos_of(chosen: Iterable[tuple[str, float]], order: Order) -> list[str]:
     """Return each photo of the chosen rows once.
 
     Args:
-        chosen: path and score of each row, in the file's order.
-        best_first: sort by score, the file's order among equals; else keep the file's order.
+        chosen: path and score of each row, in the file's order, which equal scores keep.
+        order: of the photos.
     """
-    pairs = sorted(chosen, key=lambda pair: -pair[1]) if best_first else chosen
+    sign = {"file": 0, "best": -1, "worst": 1}[order]
+    pairs = sorted(chosen, key=lambda pair: sign * pair[1])
     return list(dict.fromkeys(path for path, _ in pairs))
 
 

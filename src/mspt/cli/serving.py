@@ -1,0 +1,126 @@
+"""`mspt serve`: scoring over HTTP, and the page."""
+
+import os
+import webbrowser
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mspt.cli.options import BACKEND_HELP, MODEL_HELP, extra
+from mspt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mspt.inference.session import Backend
+
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+_MIB = 2**20
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.option("--model", default="base", show_default=True, help=MODEL_HELP)
+@click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
+@click.option(
+    "--detector",
+    type=click.Path(path_type=Path),
+    help="YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got.",
+)
+@click.option("--trust-detector", is_flag=True, help="Take a detector's file that is not known.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
+@click.option("--threads", type=click.IntRange(1), help="Photos at once, in all; default: cores.")
+@click.option("--cors-origin", multiple=True, metavar="URL", help="Pages there may ask, too.")
+@click.option("--max-image", default=32, show_default=True, help="MiB of one photo.")
+@click.option("--max-body", default=64, show_default=True, help="MiB of a request.")
+@click.option("--max-batch", default=64, show_default=True, help="Photos of a request.")
+@click.option("--max-waiting", default=64, show_default=True, help="Requests that may wait.")
+@click.option("--max-per-client", default=16, show_default=True, help="Of one address at a time.")
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds for one photo.")
+def serve(
+    host: str,
+    port: int,
+    open_page: bool,
+    model: str,
+    backend: "Backend",
+    detector: Path | None,
+    trust_detector: bool,
+    workers: int,
+    threads: int | None,
+    cors_origin: tuple[str, ...],
+    max_image: int,
+    max_body: int,
+    max_batch: int,
+    max_waiting: int,
+    max_per_client: int,
+    timeout: float,
+) -> None:
+    """Serve scores over HTTP, and a page to drop photos on.
+
+    Only this machine may ask, unless --host says otherwise. With $MSPT_TOKEN set, requests must
+    show it. /docs describes the routes.
+    """
+    with extra("serve"):
+        import uvicorn
+
+        from mspt.serve.app import create_app
+        from mspt.serve.settings import Settings, token
+    from mspt.parallel import usable_cores
+
+    if host not in _LOCAL and not token():
+        click.echo(f"{host}: anybody who reaches this address may ask; set $MSPT_TOKEN", err=True)
+    settings = Settings(
+        model=model,
+        backend=backend,
+        detector=str(detector) if detector else None,
+        trust_detector=trust_detector,
+        threads=max(1, (threads or usable_cores()) // workers),
+        cors_origins=cors_origin,
+        max_image=max_image * _MIB,
+        max_body=max_body * _MIB,
+        max_batch=max_batch,
+        max_waiting=max_waiting,
+        max_per_client=max_per_client,
+        timeout_s=timeout,
+    )
+    if workers > 1 and port == 0:
+        raise ConfigError("--port 0 picks a free port for one process; name one for --workers")
+    settings.export()
+    app = create_app(settings)  # an error of the model's file shows now
+    if open_page:
+        address = f"http://{host}:{port}"
+        Timer(1.5, webbrowser.open, [address]).start()
+    uvicorn.run(
+        app if workers == 1 else "mspt.serve.app:create_app",
+        factory=workers > 1,
+        host=host,
+        port=port,
+        workers=workers,
+        log_config=_log_config(),
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(timeout) + 1,
+    )
+
+
+def _log_config() -> dict[str, Any]:
+    """Return how to log: a line per event on stderr, JSON for requests."""
+    level = os.environ.get("MSPT_LOG", "INFO")
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "plain",
+                "stream": "ext://sys.stderr",
+            }
+        },
+        "loggers": {
+            name: {"handlers": ["stderr"], "level": level, "propagate": False}
+            for name in ("uvicorn", "mspt.serve")
+        },
+    }

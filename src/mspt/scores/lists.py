@@ -1,0 +1,66 @@
+"""Lists of photos: lines of text, NUL-separated names, or a column of a table.
+
+In:   a file, or standard input.
+Out:  the paths in it, as they stand: relative ones mean the working directory, unless a folder is
+      named.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mspt.errors import ConfigError, DataError
+from mspt.scores.read import file_of, read_table
+
+STDIN = "-"
+PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_name", "image_path")
+_TABLES = (".csv", ".jsonl", ".parquet")
+
+
+def read_list(
+    source: str, *, column: str = "", nul: bool = False, root: Path | None = None
+) -> list[str]:
+    """Return the paths that a list names; empty lines count for nothing.
+
+    Args:
+        source: a file, or `-` for standard input. A .csv, .jsonl or .parquet file is a table; all
+            else is text with a path a line.
+        column: of a table; default: the first of PATH_COLUMNS that it has.
+        nul: whether NUL bytes end the paths of a text, as `find -print0` writes them.
+        root: folder that relative paths mean; default: the working directory.
+
+    Raises:
+        ConfigError: if `column` or `nul` does not fit the list.
+        DataError: if the list cannot be read, has no such column, or names nothing.
+    """
+    is_table = source != STDIN and Path(source).suffix.lower() in _TABLES
+    if is_table and nul:
+        raise ConfigError(f"{source} is a table, whose rows no NUL ends; drop -0")
+    if column and not is_table:
+        raise ConfigError(f"--column {column}: {source} is read as lines, not as a table; drop it")
+    found = list(_column(Path(source), column) if is_table else _lines(source, nul))
+    if not found:
+        raise DataError(f"{source}: names no photo")
+    return [os.path.join(root, path) for path in found] if root else found
+
+
+def _column(path: Path, wanted: str) -> Iterator[str]:
+    name = wanted
+    for line, cells in read_table(path):
+        name = name or next((n for n in PATH_COLUMNS if n in cells), "")
+        if name not in cells:
+            asked = f"no column {wanted!r}" if wanted else "no column that is known to hold paths"
+            raise DataError(f"{path}, line {line}: {asked}; it has {', '.join(cells)}; --column")
+        if cells[name]:
+            yield file_of(str(cells[name]))
+
+
+def _lines(source: str, nul: bool) -> Iterator[str]:
+    try:
+        data = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror or error}") from error
+    for line in data.split(b"\0" if nul else b"\n"):
+        if path := os.fsdecode(line if nul else line.removesuffix(b"\r")):
+            yield path

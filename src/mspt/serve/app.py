@@ -1,0 +1,142 @@
+"""The server's application: routes, page, errors, logs.    READ THIS FIRST
+
+In:   Settings, or what `mspt serve` left of them in the environment.
+Out:  create_app() -> FastAPI, for uvicorn and gunicorn.
+
+A request is admitted or told to come back (queue.py), its body is read within limits (upload.py),
+and each photo is scored on a thread (service.py). Photos stay in memory and go with the answer.
+Logs say what was asked and how it went, never what was in a photo or how it is called.
+"""
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from importlib import resources
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+import mspt
+from mspt.serve.problems import ProblemError
+from mspt.serve.routes import health_routes, scoring_routes
+from mspt.serve.service import Service
+from mspt.serve.settings import Settings
+
+DESCRIPTION = (
+    "How good does a face photo look? 0..1, higher is better. Photos are kept in memory and "
+    "forgotten with the answer."
+)
+_log = logging.getLogger("mspt.serve")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; media-src blob:; frame-ancestors 'none'"
+)
+_DOCS = ("/docs", "/openapi.json")
+
+Next = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the server's application.
+
+    Args:
+        settings: default: those that `mspt serve` left in the environment.
+
+    Raises:
+        ConfigError, ModelError: as `Scorer`.
+    """
+    settings = settings or Settings.inherited()
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.queue.close()
+
+    app = FastAPI(
+        title="mspt",
+        version=mspt.__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type"],
+        )
+    app.middleware("http")(_watched_by(service))
+    app.add_exception_handler(ProblemError, _answer_problem)
+    app.add_exception_handler(RequestValidationError, _answer_bad_query)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.include_router(scoring_routes(service))
+    app.include_router(health_routes(service))
+    page = resources.files("mspt.serve").joinpath("page")
+    app.mount("/", StaticFiles(directory=str(page), html=True), name="page")
+    return app
+
+
+def _watched_by(service: Service) -> Callable[[Request, Next], Awaitable[Response]]:
+    """Return what counts and logs every request, and adds the headers of all answers."""
+
+    async def watch(request: Request, answer: Next) -> Response:
+        begun = time.perf_counter()
+        service.metrics.in_flight.inc()
+        try:
+            response = await answer(request)
+        except Exception:
+            _log.exception("an error of the server's own")
+            response = ProblemError(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log has it"
+            ).response()
+        finally:
+            service.metrics.in_flight.dec()
+        seconds = time.perf_counter() - begun
+        route = _route_of(request)
+        service.metrics.requests.labels(route, str(response.status_code)).inc()
+        service.metrics.seconds.labels(route).observe(seconds)
+        response.headers.update(_HEADERS)
+        if not route.startswith(_DOCS):
+            response.headers["Content-Security-Policy"] = _PAGE_POLICY
+        line = {"route": route, "status": response.status_code, "ms": round(1000 * seconds, 1)}
+        _log.info(json.dumps(line))
+        return response
+
+    return watch
+
+
+def _route_of(request: Request) -> str:
+    """Return the route that answered, of which there are few: never a path as it was typed."""
+    return str(getattr(request.scope.get("route"), "path", "") or "/")
+
+
+async def _answer_problem(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, ProblemError)
+    return problem.response()
+
+
+async def _answer_bad_query(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    said = "; ".join(f"{e['loc'][-1]}={e.get('input')!r}: {e['msg']}" for e in error.errors())
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, said).response()
+
+
+async def _answer_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    return ProblemError(
+        status, f"{error.detail}; /docs lists what there is", headers=error.headers
+    ).response()

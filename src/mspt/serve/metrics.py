@@ -1,0 +1,56 @@
+"""Counters for Prometheus, in a registry of their own.
+
+With $PROMETHEUS_MULTIPROC_DIR set, as several worker processes need it, the figures of all of them
+are added up.
+"""
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """What is counted."""
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "mspt_requests",
+            "Answers by route and status",
+            ("route", "status"),
+            registry=self._registry,
+        )
+        self.photos = Counter("mspt_photos", "Rows by status", ("status",), registry=self._registry)
+        self.seconds = Histogram(
+            "mspt_request_seconds",
+            "From the request to the answer",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.in_flight = Gauge(
+            "mspt_requests_in_flight",
+            "Requests running or waiting",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+
+    def text(self) -> bytes:
+        """Return all figures as Prometheus reads them."""
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

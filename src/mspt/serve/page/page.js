@@ -1,0 +1,254 @@
+// The page of `mspt serve`: photos in, cards out, best first; and a live meter for the webcam.
+// Photos are sent to the server that the page came from, one at a time, and to nobody else.
+
+const AT_ONCE = 4; // requests at a time
+const LIVE_MS = 250; // least time between two scores of the webcam
+const ADVICE = {
+  blurred: "Hold still, and let the camera focus.",
+  noisy: "Find more light.",
+  dark: "Turn to the light.",
+  bright: "Move away from the light, or lower the exposure.",
+  flat: "Wipe the lens, or find light from one side.",
+  small: "Come closer.",
+  blocky: "Use a better connection or camera setting.",
+  colour_cast: "Find white light.",
+  uneven_light: "Turn until both sides are lit.",
+};
+const PHOTO = /\.(jpe?g|jfif|png|webp|avif|hei[cf]|hif|jp2|bmp|gif|tiff?)$/i;
+
+const byId = (id) => document.getElementById(id);
+const cards = []; // {name, url, row, node}
+let waiting = [];
+let running = 0;
+let failed = 0;
+
+byId("host").textContent = location.host;
+
+/** Ask the server for the rows of one photo; throws an Error whose message is for people. */
+async function score(blob, options) {
+  const query = new URLSearchParams(options);
+  const headers = { "Content-Type": blob.type.startsWith("image/") ? blob.type : "application/octet-stream" };
+  const token = byId("token").value;
+  if (token) headers.Authorization = `Bearer ${token}`;
+  for (;;) {
+    const answer = await fetch(`v1/score?${query}`, { method: "POST", headers, body: blob });
+    if (answer.ok) return (await answer.json()).rows;
+    const problem = await answer.json().catch(() => ({ detail: answer.statusText }));
+    if (answer.status === 503 || answer.status === 429) {
+      await new Promise((done) => setTimeout(done, 1000 * Number(answer.headers.get("Retry-After") ?? 1)));
+      continue;
+    }
+    if (answer.status === 401) byId("token-label").hidden = false;
+    throw new Error(problem.detail);
+  }
+}
+
+/** Take files that may be photos; say how many others there were. */
+function add(files) {
+  const photos = [...files].filter((file) => file.type.startsWith("image/") || PHOTO.test(file.name));
+  const others = [...files].length - photos.length;
+  if (!photos.length) return say(others ? `${others} files, none of them a photo.` : "");
+  byId("results").hidden = false;
+  waiting.push(...photos);
+  for (let i = running; i < AT_ONCE; i++) work();
+}
+
+async function work() {
+  running++;
+  for (let file = waiting.shift(); file; file = waiting.shift()) {
+    say(`${waiting.length + running} photos to go`);
+    await scoreFile(file);
+  }
+  running--;
+  if (!running) say(summary());
+}
+
+async function scoreFile(file) {
+  const name = file.webkitRelativePath || file.name || "pasted photo";
+  try {
+    const detect = byId("detect").checked;
+    const rows = await score(file, { factors: true, crop: true, detect });
+    for (const row of rows) {
+      if (row.status === "ok") place(name, `data:image/jpeg;base64,${row.crop}`, row);
+      else fail(name, row.error || "no face found");
+    }
+  } catch (error) {
+    fail(name, error instanceof TypeError ? "the server cannot be reached" : error.message);
+  }
+}
+
+function fail(name, why) {
+  failed++;
+  cards.push({ name, row: { score: null, reasons: why } });
+  show(cards.at(-1), "");
+}
+
+function place(name, url, row) {
+  cards.push({ name, row });
+  show(cards.at(-1), url);
+}
+
+/** Put a card where its score belongs: the best first, what failed last. */
+function show(card, url) {
+  const { row, name } = card;
+  const node = document.createElement("li");
+  if (url) {
+    const picture = document.createElement("img");
+    picture.src = url;
+    picture.alt = `the scored square of ${name}`;
+    node.append(picture);
+  }
+  const text = document.createElement("div");
+  const face = row.n_faces > 1 ? `, face ${row.face + 1} of ${row.n_faces}` : "";
+  const scored = row.score !== null;
+  text.append(
+    line("p", scored ? row.score.toFixed(3) : "not scored", `score ${row.band ?? ""}`),
+    line("p", scored ? `${row.band}, better than ${Math.round(row.percentile)} of 100` : row.reasons),
+    line("p", scored ? row.reasons : ""),
+    line("p", name + face, "name"),
+  );
+  node.append(text);
+  card.node = node;
+  const value = row.score ?? -1;
+  const after = cards.filter((c) => c.node && c !== card && (c.row.score ?? -1) < value);
+  const next = after.sort((a, b) => (b.row.score ?? -1) - (a.row.score ?? -1))[0];
+  byId("cards").insertBefore(node, next?.node ?? null);
+  mark(card);
+}
+
+function line(tag, text, className = "") {
+  const node = document.createElement(tag);
+  node.textContent = text;
+  node.className = className;
+  node.hidden = !text;
+  return node;
+}
+
+const least = () => Number(byId("least").value);
+const isKept = (card) => card.row.score !== null && card.row.score >= least();
+const mark = (card) => card.node.classList.toggle("below", !isKept(card));
+const say = (text) => (byId("status").textContent = text);
+
+function summary() {
+  const kept = cards.filter(isKept).length;
+  const lost = failed ? `, ${failed} not scored` : "";
+  return `${cards.length} scored${lost}; ${kept} have ${least()} or more`;
+}
+
+function download() {
+  const quote = (cell) => `"${String(cell).replaceAll('"', '""').replace(/^([=+\-@])/, "./$1")}"`;
+  const kept = cards.filter(isKept).sort((a, b) => b.row.score - a.row.score);
+  const lines = kept.map(({ name, row }) => [name, row.score, row.band, row.reasons].map(quote).join(","));
+  const blob = new Blob([["path,score,band,reasons", ...lines, ""].join("\n")], { type: "text/csv" });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = "kept.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+function clear() {
+  waiting = [];
+  cards.length = failed = 0;
+  byId("cards").replaceChildren();
+  byId("results").hidden = true;
+}
+
+// ---- folders that are dropped ----
+
+async function filesOf(entry) {
+  if (entry.isFile) return [await new Promise((done, no) => entry.file(done, no))];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((done, no) => reader.readEntries(done, no));
+    if (!some.length) return found;
+    for (const inner of some) found.push(...(await filesOf(inner)));
+  }
+}
+
+async function dropped(event) {
+  event.preventDefault();
+  byId("drop").classList.remove("over");
+  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const files = entries.length ? (await Promise.all(entries.map(filesOf))).flat() : event.dataTransfer.files;
+  add(files);
+}
+
+// ---- webcam ----
+
+let stream = null;
+let newest = null; // the newest picture and its row
+
+async function startWebcam() {
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280, facingMode: "user" } });
+  } catch (error) {
+    byId("results").hidden = false;
+    return say(`The webcam cannot be used: ${error.message}`);
+  }
+  byId("video").srcObject = stream;
+  await byId("video").play();
+  byId("live").hidden = false;
+  while (stream) {
+    const begun = performance.now();
+    await scoreFrame();
+    await new Promise((done) => setTimeout(done, Math.max(0, LIVE_MS - (performance.now() - begun))));
+  }
+}
+
+async function scoreFrame() {
+  const video = byId("video");
+  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
+  try {
+    const [row] = await score(blob, { factors: true, crop: true });
+    newest = row;
+    byId("live-score").textContent = row.score.toFixed(2);
+    byId("live-score").className = `score ${row.band}`;
+    byId("live-band").textContent = row.band;
+    byId("live-meter").value = row.score;
+    const codes = row.reason_codes ? row.reason_codes.split(" ") : [];
+    const advice = codes.map((code) => ADVICE[code]).join(" ");
+    if (byId("live-advice").textContent !== advice) byId("live-advice").textContent = advice;
+  } catch (error) {
+    byId("live-advice").textContent = error.message;
+  }
+}
+
+function stopWebcam() {
+  stream?.getTracks().forEach((track) => track.stop());
+  stream = null;
+  byId("live").hidden = true;
+}
+
+function snap() {
+  if (!newest) return;
+  byId("results").hidden = false;
+  place(`webcam ${new Date().toLocaleTimeString()}`, `data:image/jpeg;base64,${newest.crop}`, newest);
+  say(summary());
+}
+
+const drop = byId("drop");
+drop.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+});
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+drop.addEventListener("drop", dropped);
+document.addEventListener("paste", (event) => add(event.clipboardData.files));
+for (const id of ["files", "folder"])
+  byId(id).addEventListener("change", ({ target }) => {
+    add(target.files);
+    target.value = "";
+  });
+byId("least").addEventListener("input", () => {
+  cards.forEach(mark);
+  say(summary());
+});
+byId("download").addEventListener("click", download);
+byId("clear").addEventListener("click", clear);
+byId("webcam").addEventListener("click", startWebcam);
+byId("stop").addEventListener("click", stopWebcam);
+byId("snap").addEventListener("click", snap);

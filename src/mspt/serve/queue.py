@@ -1,0 +1,92 @@
+"""A bounded queue before a few threads: work waits, but never more of it than is allowed.
+
+In:   functions to run, each for one photo.
+Out:  their results; a ProblemError where too much waits already, or a photo takes too long.
+
+A thread cannot be stopped: a photo that took too long keeps its thread until it is done, and the
+thread is not given to anybody else before.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TypeVar
+
+from mspt.serve.problems import ProblemError, busy
+
+T = TypeVar("T")
+_RETRY_S = 1
+
+
+class Queue:
+    """What runs and what waits in one process."""
+
+    def __init__(self, threads: int, max_waiting: int, max_per_client: int) -> None:
+        """Begin with nothing to do."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+        self._free = asyncio.Semaphore(threads)
+        self._threads, self._max_waiting, self._max_per_client = (
+            threads,
+            max_waiting,
+            max_per_client,
+        )
+        self._clients: Counter[str] = Counter()
+        self.is_closing = False
+
+    @property
+    def requests(self) -> int:
+        """How many requests are here, running or waiting."""
+        return self._clients.total()
+
+    @asynccontextmanager
+    async def admit(self, client: str) -> AsyncIterator[None]:
+        """Let a request in.
+
+        Raises:
+            ProblemError: 503 if too many wait or the server stops, 429 if too many are this
+                client's.
+        """
+        if self.is_closing:
+            raise busy(_RETRY_S, "the server is stopping; ask again")
+        if self._clients[client] >= self._max_per_client:
+            raise ProblemError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"{self._max_per_client} requests of yours are being worked on; wait for one",
+                headers={"Retry-After": str(_RETRY_S)},
+            )
+        if self.requests >= self._threads + self._max_waiting:
+            raise busy(_RETRY_S, f"{self.requests} requests are here already; ask again")
+        self._clients[client] += 1
+        try:
+            yield
+        finally:
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
+
+    async def run(self, work: Callable[[], T], timeout_s: float) -> T:
+        """Run a function on a thread as soon as one is free.
+
+        Raises:
+            ProblemError: 503 if it takes longer than `timeout_s`.
+        """
+        await self._free.acquire()
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        future.add_done_callback(self._release)
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), timeout_s)
+        except TimeoutError:
+            raise busy(_RETRY_S, f"the photo took longer than {timeout_s:g} s to score") from None
+
+    def _release(self, future: "asyncio.Future[T]") -> None:
+        self._free.release()
+        if not future.cancelled():
+            future.exception()  # looked at: nobody may wait for it any more
+
+    def close(self) -> None:
+        """Let no more requests in; what runs is finished."""
+        self.is_closing = True
+        self._pool.shutdown(wait=False, cancel_futures=False)

@@ -1,0 +1,156 @@
+"""The routes: /v1/score, /v1/score/batch, /v1/models; /healthz, /readyz, /metrics.
+
+In:   a Service.
+Out:  routers; every error is a ProblemError.
+"""
+
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from mspt.inference.models import embedded_models
+from mspt.serve import metrics as figures
+from mspt.serve.problems import ProblemError
+from mspt.serve.service import Row, Service
+from mspt.serve.settings import TOKEN_VARIABLE
+from mspt.serve.upload import Upload, read_uploads
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {
+        "type": "object",
+        "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+    }
+}
+_EXAMPLE: Row = {
+    "path": "selfie.jpg",
+    "face": None,
+    "n_faces": None,
+    "score": 0.7312,
+    "percentile": 71.4,
+    "band": "good",
+    "status": "ok",
+    "error": "",
+    "width": 1080,
+    "height": 1350,
+    "model": "base@10",
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    int(status): {"description": status.phrase, "content": {"application/problem+json": {}}}
+    for status in (
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+}
+_DETECT = Query(default=False, description="Find faces: a row for each, the largest first.")
+_FACTORS = Query(default=False, description="Measure why: sharpness, noise ... and reasons.")
+_CROP = Query(default=False, description="Send the scored square back, as base64 of a JPEG.")
+
+
+def scoring_routes(service: Service) -> APIRouter:
+    """Return the routes that score; they ask for the token, if there is one."""
+
+    def show_token(request: Request) -> None:
+        if not service.is_allowed(request):
+            raise ProblemError(
+                HTTPStatus.UNAUTHORIZED,
+                f"send Authorization: Bearer TOKEN, with the server's ${TOKEN_VARIABLE}",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    router = APIRouter(prefix="/v1", dependencies=[Depends(show_token)])
+    settings = service.settings
+
+    async def score_one(upload: Upload, detect: bool, factors: bool, crop: bool) -> list[Row]:
+        work = partial(service.score, upload, detect=detect, factors=factors, crop=crop)
+        return await service.queue.run(work, settings.timeout_s)
+
+    @router.post(
+        "/score",
+        responses=_PROBLEMS
+        | {200: {"content": {"application/json": {"example": {"rows": [_EXAMPLE]}}}}},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"image/*": _BINARY, "multipart/form-data": _FORM},
+            }
+        },
+    )
+    async def score(
+        request: Request, detect: bool = _DETECT, factors: bool = _FACTORS, crop: bool = _CROP
+    ) -> dict[str, list[Row]]:
+        """Score one photo: the body is the photo, or a form with one file."""
+        async with service.queue.admit(_client(request)):
+            (upload,) = await read_uploads(request, settings, max_files=1)
+            rows = await score_one(upload, detect, factors, crop)
+        if rows[0]["status"] in ("unreadable", "too_small", "too_large"):
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(rows[0]["error"]), row=rows[0])
+        return {"rows": rows}
+
+    @router.post(
+        "/score/batch",
+        responses=_PROBLEMS
+        | {200: {"content": {"application/json": {"example": {"photos": [{"rows": [_EXAMPLE]}]}}}}},
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"multipart/form-data": _FORM}}
+        },
+    )
+    async def score_batch(
+        request: Request, detect: bool = _DETECT, factors: bool = _FACTORS, crop: bool = _CROP
+    ) -> dict[str, list[dict[str, list[Row]]]]:
+        """Score the photos of a form, in their order; one that fails has a row that says why."""
+        async with service.queue.admit(_client(request)):
+            uploads = await read_uploads(request, settings, max_files=settings.max_batch)
+            photos = []
+            for upload in uploads:
+                try:
+                    rows = await score_one(upload, detect, factors, crop)
+                except ProblemError as problem:
+                    rows = [service.failed_row(upload, problem.detail)]
+                photos.append({"rows": rows})
+        return {"photos": photos}
+
+    @router.get("/models")
+    async def models() -> dict[str, Any]:
+        """What scores here, and the models that ship with mspt."""
+        return {
+            "model": service.model.label,
+            "input_px": service.model.info.spec.crop_side,
+            "embedded": sorted(embedded_models()),
+        }
+
+    return router
+
+
+def health_routes(service: Service) -> APIRouter:
+    """Return the routes that operators ask."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/healthz")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def ready() -> dict[str, str]:
+        if service.queue.is_closing:
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping")
+        return {"status": "ready", "model": service.model.label}
+
+    @router.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        if not service.is_allowed(request):
+            raise ProblemError(HTTPStatus.UNAUTHORIZED, f"send the server's ${TOKEN_VARIABLE}")
+        return Response(service.metrics.text(), media_type=figures.CONTENT_TYPE)
+
+    return router
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""

@@ -1,0 +1,71 @@
+"""What an operator may set: limits, names of models, who may ask.
+
+In:   the options of `mspt serve`, or their JSON in $MSPT_SERVE, which worker processes inherit.
+Out:  Settings.
+"""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+
+from mspt.errors import ConfigError
+from mspt.inference.session import Backend
+
+SETTINGS_VARIABLE = "MSPT_SERVE"
+TOKEN_VARIABLE = "MSPT_TOKEN"
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a server serves; sizes in bytes, times in seconds."""
+
+    model: str = "base"
+    backend: Backend = "auto"
+    detector: str | None = None
+    trust_detector: bool = False
+    threads: int = 0  # photos scored at once in a process; 0: all cores
+    max_body: int = 64 * MIB  # of a request
+    max_image: int = 32 * MIB  # of one photo
+    max_batch: int = 64  # photos a request
+    max_waiting: int = 64  # requests that may wait; more are told to come back
+    max_per_client: int = 16  # requests of one address at a time
+    timeout_s: float = 30.0  # for one photo, waiting not counted
+    cors_origins: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    def __post_init__(self) -> None:
+        """Refuse limits under which nothing could be served."""
+        for name in ("max_body", "max_image", "max_batch", "max_waiting", "max_per_client"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if not self.timeout_s > 0:
+            raise ConfigError(f"timeout_s is {self.timeout_s}, but must be above 0")
+
+    def export(self) -> None:
+        """Put the settings where worker processes find them."""
+        os.environ[SETTINGS_VARIABLE] = json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def inherited(cls) -> "Settings":
+        """Return what `export` put there, or the defaults.
+
+        Raises:
+            ConfigError: if the variable holds something else.
+        """
+        text = os.environ.get(SETTINGS_VARIABLE, "{}")
+        try:
+            known = json.loads(text)
+            known["cors_origins"] = tuple(known.get("cors_origins", ()))
+            return cls(**known)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"${SETTINGS_VARIABLE}: {error}; it holds JSON of Settings"
+            ) from error
+
+
+def token() -> str:
+    """Return the token that clients must show; "" where everybody may ask."""
+    return os.environ.get(TOKEN_VARIABLE, "")

@@ -1,0 +1,92 @@
+"""The photos in a request's body, read within limits and kept in memory only.
+
+In:   a request: the bytes of one photo, or multipart/form-data with several.
+Out:  Uploads; a ProblemError where the body is too large, of another kind, or damaged.
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from mspt.serve.problems import ProblemError, too_large
+from mspt.serve.settings import Settings
+
+_MULTIPART = "multipart/form-data"
+_RAW = ("image/", "application/octet-stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One photo as it came."""
+
+    name: str  # as the client calls it; goes back into the row and nowhere else
+    data: bytes
+
+
+class _InMemory(MultiPartParser):
+    """Starlette's parser, but photos never touch the disk: the body's limit bounds the memory."""
+
+    def __init__(self, request: Request, body: bytes, max_files: int) -> None:
+        async def stream() -> AsyncGenerator[bytes]:
+            yield body
+
+        super().__init__(request.headers, stream(), max_files=max_files, max_fields=8)
+        self.spool_max_size = len(body) + 1
+
+
+async def read_uploads(request: Request, settings: Settings, *, max_files: int) -> list[Upload]:
+    """Return the photos of a request, at least one.
+
+    Raises:
+        ProblemError: 413 for too many bytes, 415 for another type, 422 for a body without a photo.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_multipart = kind == _MULTIPART
+    if not is_multipart and not kind.startswith(_RAW):
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Type {kind or 'missing'!r} is not taken; send the photo as image/jpeg or "
+            "the like, or photos as multipart/form-data",
+        )
+    body = await _read_body(request, settings.max_body if is_multipart else settings.max_image)
+    uploads = await _parts(request, body, max_files) if is_multipart else [Upload("", body)]
+    if not uploads or not body:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "the request holds no photo; send one")
+    for number, upload in enumerate(uploads, 1):
+        if len(upload.data) > settings.max_image:
+            raise too_large(f"photo {number}", len(upload.data), settings.max_image)
+    return uploads
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    """Read no more than is allowed, whatever the header promises."""
+    promised = request.headers.get("content-length", "")
+    if promised.isdigit() and int(promised) > limit:
+        raise too_large("the body", int(promised), limit)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise too_large("the body", None, limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _parts(request: Request, body: bytes, max_files: int) -> list[Upload]:
+    try:
+        form = await _InMemory(request, body, max_files).parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        reason = getattr(error, "message", str(error))
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"the form cannot be read: {reason}; at most {max_files} photos are taken at once",
+        ) from error
+    try:
+        files = [item for _, item in form.multi_items() if isinstance(item, UploadFile)]
+        return [Upload(file.filename or "", await file.read()) for file in files]
+    finally:
+        await form.close()

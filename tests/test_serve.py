@@ -1,0 +1,291 @@
+"""Scoring over HTTP: the rows of the command line, limits before memory, errors that say why."""
+
+import asyncio
+import base64
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from conftest import FACES, ORIGINAL, encode
+from fastapi.testclient import TestClient
+from PIL import Image
+
+import mspt
+from mspt.errors import ConfigError, ModelError
+from mspt.results import COLUMNS, FACTOR_COLUMNS
+from mspt.serve.app import create_app
+from mspt.serve.problems import ProblemError
+from mspt.serve.queue import Queue
+from mspt.serve.settings import Settings
+
+PNG = {"Content-Type": "image/png"}
+PHOTO = ORIGINAL.read_bytes()
+
+
+def client_of(**settings: object) -> TestClient:
+    return TestClient(create_app(Settings(**settings)))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with client_of() as made:
+        yield made
+
+
+def form(*photos: tuple[str, bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [("files", (name, data, "image/png")) for name, data in photos]
+
+
+def problem_of(answer) -> str:
+    """Return the detail of an error, whose form is checked."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    assert body["title"] == HTTPStatus(answer.status_code).phrase
+    return body["detail"]
+
+
+def test_a_photo_gets_the_row_of_the_command_line(client: TestClient) -> None:
+    expected = mspt.load().score(ORIGINAL).to_dict() | {"path": ""}
+    (row,) = client.post("/v1/score", content=PHOTO, headers=PNG).json()["rows"]
+    assert tuple(row) == COLUMNS
+    assert row == expected
+    (named,) = client.post("/v1/score", files=form(("me.png", PHOTO))).json()["rows"]
+    assert named == expected | {"path": "me.png"}
+
+
+def test_factors_and_the_square_come_when_asked_for(client: TestClient) -> None:
+    dark = (FACES / "underexposure-0.6.png").read_bytes()
+    query = {"factors": True, "crop": True}
+    (row,) = client.post("/v1/score", params=query, content=dark, headers=PNG).json()["rows"]
+    assert set(row) == {*COLUMNS, *FACTOR_COLUMNS, "square", "crop"}
+    assert row["reason_codes"] == "dark"
+    with Image.open(io.BytesIO(base64.b64decode(row["crop"]))) as square:
+        x1, y1, x2, y2 = row["square"]
+        assert square.size == (x2 - x1, y2 - y1)
+
+
+def test_a_batch_keeps_its_order_and_a_bad_photo_is_a_row(client: TestClient) -> None:
+    photos = form(("a.png", PHOTO), ("b.png", b"no photo"), ("c.png", PHOTO))
+    answer = client.post("/v1/score/batch", files=photos).json()["photos"]
+    assert [photo["rows"][0]["path"] for photo in answer] == ["a.png", "b.png", "c.png"]
+    assert [photo["rows"][0]["status"] for photo in answer] == ["ok", "unreadable", "ok"]
+    assert "not an image of a known format" in answer[1]["rows"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("status", "says", "request_"),
+    [
+        (422, "the request holds no photo", {"content": b"", "headers": PNG}),
+        (422, "not an image of a known format", {"content": b"text", "headers": PNG}),
+        (422, "1 x 1 px", {"content": encode(Image.new("RGB", (1, 1)), "PNG"), "headers": PNG}),
+        (
+            415,
+            "'text/plain' is not taken",
+            {"content": PHOTO, "headers": {"Content-Type": "text/plain"}},
+        ),
+        (415, "'missing' is not taken", {"content": PHOTO}),
+        (422, "at most 1 photos are taken", {"files": form(("a", PHOTO), ("b", PHOTO))}),
+        (
+            422,
+            "detect='perhaps'",
+            {"content": PHOTO, "headers": PNG, "params": {"detect": "perhaps"}},
+        ),
+        (
+            422,
+            "the form cannot be read",
+            {"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}},
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_done_says_why(
+    status: int, says: str, request_: dict, client: TestClient
+) -> None:
+    answer = client.post("/v1/score", **request_)
+    assert answer.status_code == status
+    assert says in problem_of(answer)
+
+
+def test_unknown_routes_are_problems_too(client: TestClient) -> None:
+    for answer in (client.get("/v2/score"), client.get("/v1/score")):
+        assert answer.status_code in (404, 405)
+        assert "/docs" in problem_of(answer)
+
+
+def test_bytes_beyond_the_limits_are_refused_before_they_are_kept() -> None:
+    with client_of(max_image=1000, max_body=3000, max_batch=2) as client:
+        promised = client.post("/v1/score", content=b"x" * 1001, headers=PNG)
+        streamed = client.post("/v1/score", content=(b"x" * 500 for _ in range(3)), headers=PNG)
+        for answer in (promised, streamed):
+            assert answer.status_code == 413
+            assert "at most 1,000 bytes are taken" in problem_of(answer)
+        large = client.post("/v1/score/batch", files=form(("a", b"x" * 4000)))
+        assert large.status_code == 413
+        one = client.post("/v1/score/batch", files=form(("a", b"x"), ("b", b"x" * 1500)))
+        assert one.status_code == 413
+        assert "photo 2 has 1,500 bytes" in problem_of(one)
+        many = client.post("/v1/score/batch", files=form(*[("a", b"x")] * 3))
+        assert many.status_code == 422
+        assert "at most 2 photos" in problem_of(many)
+
+
+def test_the_token_opens_scores_and_figures_and_nothing_else_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MSPT_TOKEN", "s3cret")
+    with client_of() as client:
+        for shown in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
+            answer = client.post("/v1/score", content=PHOTO, headers=PNG | shown)
+            assert answer.status_code == 401
+            assert "Authorization: Bearer" in problem_of(answer)
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert client.get("/metrics", headers=shown).status_code == 401
+        right = {"Authorization": "Bearer s3cret"}
+        assert client.post("/v1/score", content=PHOTO, headers=PNG | right).status_code == 200
+        assert client.get("/metrics", headers=right).status_code == 200
+        assert client.get("/").status_code == client.get("/healthz").status_code == 200
+
+
+def test_pages_elsewhere_may_ask_only_if_they_were_named() -> None:
+    origin = {"Origin": "https://photos.example"}
+    with client_of() as closed, client_of(cors_origins=("https://photos.example",)) as open_:
+        assert "access-control-allow-origin" not in closed.get("/v1/models", headers=origin).headers
+        allowed = open_.get("/v1/models", headers=origin).headers["access-control-allow-origin"]
+        assert allowed == "https://photos.example"
+
+
+def test_operators_see_health_readiness_and_figures(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json()["status"] == "ready"
+    client.post("/v1/score", content=PHOTO, headers=PNG)
+    client.post("/v1/score", content=b"x", headers=PNG)
+    text = client.get("/metrics").text
+    for line in (
+        'mspt_requests_total{route="/v1/score",status="200"}',
+        'mspt_requests_total{route="/v1/score",status="422"}',
+        'mspt_photos_total{status="ok"}',
+        "mspt_requests_in_flight",
+        "mspt_request_seconds_bucket",
+    ):
+        assert line in text
+    model = client.get("/v1/models").json()
+    assert model["model"] == mspt.load().label
+    assert model["embedded"] == ["base", "fast"]
+
+
+def test_the_interface_describes_itself(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()
+    assert set(described["paths"]) == {"/v1/score", "/v1/score/batch", "/v1/models"}
+    answers = described["paths"]["/v1/score"]["post"]["responses"]
+    assert {"200", "401", "413", "415", "422", "429", "503"} <= set(answers)
+
+
+def test_logs_name_no_photo(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="mspt.serve"):
+        client.post("/v1/score", files=form(("grandmother.png", PHOTO)), params={"crop": True})
+        client.get("/grandmother")
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "mspt.serve"]
+    assert [(line["route"], line["status"]) for line in lines] == [("/v1/score", 200), ("/", 404)]
+    assert "grandmother" not in caplog.text
+
+
+def test_the_page_asks_nobody_but_the_server(client: TestClient) -> None:
+    page = client.get("/")
+    assert "<h1>" in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    for name in ("", "style.css", "page.js"):
+        text = client.get(f"/{name}").text
+        assert "http://" not in text
+        assert "https://" not in text
+        assert "//cdn" not in text
+
+
+def test_a_server_that_cannot_score_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        create_app(Settings(model="gone"))
+    with pytest.raises(ConfigError, match="max_batch is 0, but must be at least 1"):
+        Settings(max_batch=0)
+
+
+def test_settings_reach_worker_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MSPT_SERVE", raising=False)
+    assert Settings.inherited() == Settings()
+    told = Settings(model="fast", cors_origins=("https://a.example",), timeout_s=3)
+    monkeypatch.setenv("MSPT_SERVE", "")
+    told.export()
+    assert Settings.inherited() == told
+    for text in ("[]", "{", '{"modle": "fast"}'):
+        monkeypatch.setenv("MSPT_SERVE", text)
+        with pytest.raises(ConfigError, match=r"\$MSPT_SERVE"):
+            Settings.inherited()
+
+
+# ---- the queue ----
+
+
+def test_no_more_waits_than_is_allowed() -> None:
+    async def ask() -> None:
+        queue = Queue(threads=1, max_waiting=1, max_per_client=9)
+        async with queue.admit("a"), queue.admit("b"):
+            assert queue.requests == 2
+            with pytest.raises(ProblemError, match="2 requests are here already") as refused:
+                async with queue.admit("c"):
+                    pass
+            assert refused.value.status == 503
+            assert refused.value.headers == {"Retry-After": "1"}
+        async with queue.admit("c"):
+            pass
+        assert queue.requests == 0
+
+    asyncio.run(ask())
+
+
+def test_a_client_may_not_take_all_places() -> None:
+    async def ask() -> None:
+        queue = Queue(threads=4, max_waiting=9, max_per_client=1)
+        async with queue.admit("a"):
+            with pytest.raises(ProblemError, match="1 requests of yours") as refused:
+                async with queue.admit("a"):
+                    pass
+            assert refused.value.status == 429
+            async with queue.admit("b"):
+                pass
+
+    asyncio.run(ask())
+
+
+def test_a_photo_that_takes_too_long_keeps_its_thread_until_it_is_done() -> None:
+    goes_on = threading.Event()
+
+    async def ask() -> None:
+        queue = Queue(threads=1, max_waiting=9, max_per_client=9)
+        with pytest.raises(ProblemError, match=r"took longer than 0.1 s") as late:
+            await queue.run(goes_on.wait, 0.1)
+        assert late.value.status == 503
+        second = asyncio.create_task(queue.run(time.perf_counter, 5))
+        await asyncio.sleep(0.1)
+        assert not second.done(), "the only thread is still at the first photo"
+        freed = time.perf_counter()
+        goes_on.set()
+        assert await second >= freed
+
+    asyncio.run(ask())
+
+
+def test_a_server_that_stops_finishes_what_it_took_and_takes_no_more() -> None:
+    async def ask() -> None:
+        queue = Queue(threads=1, max_waiting=9, max_per_client=9)
+        work = asyncio.create_task(queue.run(lambda: time.sleep(0.2) or "done", 5))
+        await asyncio.sleep(0.05)
+        queue.close()
+        with pytest.raises(ProblemError, match="the server is stopping"):
+            async with queue.admit("a"):
+                pass
+        assert await work == "done"
+
+    asyncio.run(ask())
