@@ -8,7 +8,7 @@ const ADVICE = {
   noisy: "Find more light.",
   dark: "Turn to the light.",
   bright: "Move away from the light, or lower the exposure.",
-  flat: "Wipe the lens, or find light from one side.",
+  flat: "Wipe the lens, or turn away from the window.",
   small: "Come closer.",
   blocky: "Use a better connection or camera setting.",
   colour_cast: "Find white light.",
@@ -21,6 +21,7 @@ const cards = []; // {name, url, row, node}
 let waiting = [];
 let running = 0;
 let failed = 0;
+let passedOver = 0; // files that are no photos
 
 byId("host").textContent = location.host;
 
@@ -47,8 +48,9 @@ async function score(blob, options) {
 function add(files) {
   const photos = [...files].filter((file) => file.type.startsWith("image/") || PHOTO.test(file.name));
   const others = [...files].length - photos.length;
-  if (!photos.length) return say(others ? `${others} files, none of them a photo.` : "");
-  byId("results").hidden = false;
+  if (photos.length + others) byId("results").hidden = false;
+  passedOver += others;
+  if (!photos.length) return others && say(summary());
   waiting.push(...photos);
   for (let i = running; i < AT_ONCE; i++) work();
 }
@@ -132,7 +134,8 @@ const say = (text) => (byId("status").textContent = text);
 function summary() {
   const kept = cards.filter(isKept).length;
   const lost = failed ? `, ${failed} not scored` : "";
-  return `${cards.length} scored${lost}; ${kept} have ${least()} or more`;
+  const others = passedOver ? `, ${passedOver} other files passed over` : "";
+  return `${cards.length - failed} scored${lost}${others}; ${kept} have ${least()} or more`;
 }
 
 function download() {
@@ -149,7 +152,7 @@ function download() {
 
 function clear() {
   waiting = [];
-  cards.length = failed = 0;
+  cards.length = failed = passedOver = 0;
   byId("cards").replaceChildren();
   byId("results").hidden = true;
 }
@@ -209,8 +212,7 @@ async function scoreFrame() {
     byId("live-score").className = `score ${row.band}`;
     byId("live-band").textContent = row.band;
     byId("live-meter").value = row.score;
-    const codes = row.reason_codes ? row.reason_codes.split(" ") : [];
-    const advice = codes.map((code) => ADVICE[code]).join(" ");
+    const advice = ADVICE[row.reason_codes.split(" ")[0]] ?? ""; // one thing at a time
     if (byId("live-advice").textContent !== advice) byId("live-advice").textContent = advice;
   } catch (error) {
     byId("live-advice").textContent = error.message;
