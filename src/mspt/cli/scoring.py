@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
+@click.option("--max-megapixels", default=128.0, show_default=True, help="Larger: too_large.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row is not ok.")
 @click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
 @click.option(
@@ -85,6 +86,7 @@ def score(
     model: str,
     backend: "Backend",
     workers: int | None,
+    max_megapixels: float,
     strict: bool,
     detect: bool,
     detector: Path | None,
@@ -139,6 +141,7 @@ def score(
         detector=detector,
         trust_detector=trust_detector,
         factors=factors,
+        max_pixels=round(1e6 * max_megapixels),
     )
     columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
     best_to = best_to or Path("best-frames")

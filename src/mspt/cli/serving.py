@@ -34,6 +34,7 @@ _MIB = 2**20
 @click.option("--threads", type=click.IntRange(1), help="Photos at once, in all; default: cores.")
 @click.option("--cors-origin", multiple=True, metavar="URL", help="Pages there may ask, too.")
 @click.option("--max-image", default=32, show_default=True, help="MiB of one photo.")
+@click.option("--max-megapixels", default=128.0, show_default=True, help="Of one photo.")
 @click.option("--max-body", default=64, show_default=True, help="MiB of a request.")
 @click.option("--max-batch", default=64, show_default=True, help="Photos of a request.")
 @click.option("--max-waiting", default=64, show_default=True, help="Requests that may wait.")
@@ -51,6 +52,7 @@ def serve(
     threads: int | None,
     cors_origin: tuple[str, ...],
     max_image: int,
+    max_megapixels: float,
     max_body: int,
     max_batch: int,
     max_waiting: int,
@@ -80,6 +82,7 @@ def serve(
         cors_origins=cors_origin,
         max_image=max_image * _MIB,
         max_body=max_body * _MIB,
+        max_pixels=round(1e6 * max_megapixels),
         max_batch=max_batch,
         max_waiting=max_waiting,
         max_per_client=max_per_client,

@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
@@ -29,6 +30,7 @@ from mspt.errors import (
     MissingFileError,
 )
 from mspt.image.colour import has_other_colours, to_srgb
+from mspt.image.cost import check_before_opening, check_cost
 from mspt.image.formats import (
     FORMATS,
     explain_unread,
@@ -42,6 +44,7 @@ MAX_PIXELS = 128_000_000  # of one image: a 108-megapixel phone photo passes
 MIN_SIDE_PX = 32  # below, even an eye is less than a pixel
 
 _EXIF_ORIENTATION = 0x0112
+_MISSING_SHARE = 0.05  # of a JPEG's rows: where more are missing, it is no photo any more
 
 Reserve = Callable[[int], None]  # told how many pixels are to be decoded, before they are
 
@@ -82,6 +85,7 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None) -> RGB:
     if not data:
         raise DecodeError("the file is empty")
     _check_bytes(len(data))
+    check_before_opening(data)
     _silence_libtiff()
     formats = [name for name in FORMATS if name != "HEIF"]
     if is_heif(data) and heif_is_installed():
@@ -90,6 +94,7 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None) -> RGB:
         if image.format == "TIFF":
             find_tiff_page(image)
         check_size(*image.size)  # before a pixel is decoded
+        check_cost(image, data, MAX_PIXELS)
         if reserve:
             reserve(image.width * image.height)
         return _decode_pixels(image, data)
@@ -157,14 +162,25 @@ def _decode_jpeg(image: Image.Image, data: bytes) -> RGB:
     """Decode a colour or gray JPEG: the same pixels as Pillow's, a third faster."""
     try:
         rgb: RGB = simplejpeg.decode_jpeg(data, "RGB")
-    except ValueError:
+    except ValueError as error:
         # simplejpeg refuses what libjpeg merely warns of; Pillow tells the cut from the harmless.
-        return rgb_of_pil(image)
+        rgb = rgb_of_pil(image)
+        if "premature end" in str(error):
+            _refuse_missing_part(np.asarray(image))
+        return rgb
     if has_other_colours(image):
         gray_or_colour = Image.fromarray(rgb[:, :, 0] if image.mode == "L" else rgb)
         gray_or_colour.info = dict(image.info)
         rgb = np.asarray(to_srgb(gray_or_colour).convert("RGB"))
     return _turn_upright(rgb, _orientation_of(image))
+
+
+def _refuse_missing_part(pixels: npt.NDArray[np.uint8]) -> None:
+    """Raise if the lower part of a picture that ends early is nothing but one row repeated."""
+    changes = np.flatnonzero((pixels[1:] != pixels[:-1]).reshape(len(pixels) - 1, -1).any(axis=1))
+    missing = 1 - (changes[-1] + 2) / len(pixels) if changes.size else 1.0
+    if missing > _MISSING_SHARE:
+        raise DecodeError(f"cut short: the lower {missing:.0%} of the picture is missing")
 
 
 @cache

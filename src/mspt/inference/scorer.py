@@ -11,28 +11,20 @@ change its score.
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Union
-
-import numpy as np
+from typing import Any
 
 from mspt.arrays import RGB
-from mspt.errors import ConfigError, ImageError
+from mspt.errors import ConfigError, ImageError, ImageTooLargeError
 from mspt.image.crop import Square, crop_square, face_square
-from mspt.image.decode import (
-    MAX_BYTES,
-    MAX_PIXELS,
-    Reserve,
-    check_size,
-    decode_rgb,
-    read_rgb,
-    rgb_of_pil,
-)
+from mspt.image.decode import MAX_PIXELS, Reserve, check_size
 from mspt.image.factors import explain, load_reference, measure_factors
 from mspt.image.preprocess import resize_to_input, scored_square
 from mspt.inference.faces import FaceDetector, find_detector
+from mspt.inference.images import ImageLike, name_of, to_rgb
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, embedded_models, find_model
 from mspt.inference.session import Backend, open_session
 from mspt.parallel import (
@@ -43,11 +35,6 @@ from mspt.parallel import (
     usable_memory,
 )
 from mspt.results import FaceBox, QualityScore, Scored
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PilImage
-
-ImageLike = Union[str, os.PathLike[str], bytes, BinaryIO, "PilImage", RGB]
 
 _DECIMALS = 6  # of a score: beyond them float32 says nothing
 _BYTES_PER_PIXEL = 12  # that a decoded photo takes at its peak: as decoded, turned, cut out
@@ -78,6 +65,7 @@ class Scorer:
         detector: str | Path | None = None,
         trust_detector: bool = False,
         factors: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Load an embedded model by name, or a model file.
 
@@ -88,12 +76,16 @@ class Scorer:
             detector: a YuNet file for finding faces; default: $MSPT_DETECTOR or the fetched one.
             trust_detector: take it even if it is not a known file.
             factors: measure also why a score may be low: `factors` and `reasons` of every result.
+            max_pixels: of a file; larger ones are `too_large`. Never above the default.
 
         Raises:
             ModelError: if there is no such model, or the file must not be used.
             ConfigError: if there is no such backend.
             MissingExtraError: if the backend is not installed.
         """
+        if not 0 < max_pixels <= MAX_PIXELS:
+            raise ConfigError(f"max_pixels {max_pixels} must lie in 1..{MAX_PIXELS}")
+        self._max_pixels = max_pixels
         path = find_model(model)
         self._session = open_session(path, backend)
         self._detector_file = None if detector is None else Path(detector).absolute()
@@ -107,6 +99,7 @@ class Scorer:
             "detector": self._detector_file,
             "trust_detector": trust_detector,
             "factors": factors,
+            "max_pixels": max_pixels,
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -229,14 +222,28 @@ class Scorer:
         except ImageError as error:
             return [QualityScore.failed(name_of(image), error, self.label)]
 
+    @contextmanager
+    def _decoding(self) -> Iterator[Reserve]:
+        """Give a function that waits until so many pixels may be decoded, or refuses them."""
+        with self._pixels.share() as take:
+
+            def reserve(pixels: int) -> None:
+                if pixels > self._max_pixels:
+                    raise ImageTooLargeError(
+                        f"{pixels} pixels are more than the {self._max_pixels} allowed here"
+                    )
+                take(pixels)
+
+            yield reserve
+
     def _score_whole(self, image: ImageLike) -> Scored:
-        with self._pixels.share() as reserve:
+        with self._decoding() as reserve:
             rgb = to_rgb(image, reserve)
             square = scored_square(rgb, self.info.spec)
             return self._score_square(rgb, square, self._describe(image, rgb))
 
     def _score_faces(self, image: ImageLike, wanted: FaceSearch) -> list[QualityScore]:
-        with self._pixels.share() as reserve:
+        with self._decoding() as reserve:
             return self._score_faces_of(image, to_rgb(image, reserve), wanted)
 
     def _score_faces_of(self, image: ImageLike, rgb: RGB, wanted: FaceSearch) -> list[QualityScore]:
@@ -307,54 +314,6 @@ def _located(error: ImageError, image: ImageLike) -> ImageError:
     return type(error)(f"{name}: {error}" if name else str(error))
 
 
-def name_of(image: ImageLike) -> str:
-    """Return the path as given, or nothing for images in memory."""
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else ""
-
-
-def to_rgb(image: ImageLike, reserve: Reserve | None = None) -> RGB:
-    """Return any accepted image as upright RGB, uint8 (height, width, 3).
-
-    Args:
-        image: as for `Scorer.score`.
-        reserve: called with the number of pixels before they are decoded.
-
-    Raises:
-        ImageError: if it cannot be decoded, is too small or too large.
-        TypeError: if it is no image.
-    """
-    if isinstance(image, str | os.PathLike):
-        return read_rgb(Path(image), reserve)
-    if isinstance(image, bytes | bytearray | memoryview):
-        return decode_rgb(bytes(image), reserve)
-    if not isinstance(image, np.ndarray):
-        return _rgb_of_object(image, reserve)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise TypeError(
-            f"array of {image.dtype} {image.shape} must be RGB uint8 of shape (height, width, 3); "
-            "PIL's Image.fromarray takes other forms"
-        )
-    check_size(image.shape[1], image.shape[0])
-    return image
-
-
-def _rgb_of_object(image: object, reserve: Reserve | None) -> RGB:
-    """Return a PIL image, or what a file object holds from where it stands."""
-    from PIL.Image import Image as PilImage
-
-    if isinstance(image, PilImage):
-        return rgb_of_pil(image)
-    read = getattr(image, "read", None)
-    if read is None:
-        raise TypeError(
-            f"{type(image).__name__} is not a path, bytes, binary file, PIL image or RGB array"
-        )
-    data = read(MAX_BYTES + 1)
-    if not isinstance(data, bytes):
-        raise TypeError("the file is opened as text; open it in binary mode: open(path, 'rb')")
-    return decode_rgb(data, reserve)
-
-
 def _pixels_in_flight() -> int:
     """Return how many pixels may be decoded at once: as memory allows, but any single photo."""
     memory = usable_memory()
@@ -368,6 +327,7 @@ def load(
     detector: str | Path | None = None,
     trust_detector: bool = False,
     factors: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Scorer:
     """Load a model: `mspt.load()`, `mspt.load("base")`, `mspt.load("model.onnx")`."""
     return Scorer(
@@ -376,4 +336,5 @@ def load(
         detector=detector,
         trust_detector=trust_detector,
         factors=factors,
+        max_pixels=max_pixels,
     )

@@ -73,6 +73,7 @@ def _load(settings: Settings, *, factors: bool) -> Scorer:
         detector=settings.detector,
         trust_detector=settings.trust_detector,
         factors=factors,
+        max_pixels=settings.max_pixels,
     )
 
 

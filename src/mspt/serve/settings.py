@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from mspt.errors import ConfigError
+from mspt.image.decode import MAX_PIXELS
 from mspt.inference.session import Backend
 
 SETTINGS_VARIABLE = "MSPT_SERVE"
@@ -28,6 +29,7 @@ class Settings:
     threads: int = 0  # photos scored at once in a process; 0: all cores
     max_body: int = 64 * MIB  # of a request
     max_image: int = 32 * MIB  # of one photo
+    max_pixels: int = MAX_PIXELS  # of one photo
     max_batch: int = 64  # photos a request
     max_waiting: int = 64  # requests that may wait; more are told to come back
     max_per_client: int = 16  # requests of one address at a time

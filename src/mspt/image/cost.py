@@ -1,0 +1,107 @@
+"""What decoding would cost, told from a file's bytes before a pixel is decoded.
+
+In:   an encoded file's bytes.
+Out:  nothing, or an ImageTooLargeError for files that are small and ask for minutes or gigabytes.
+
+Photos stay far from these bounds: a progressive JPEG has about ten scans, a PNG one profile.
+"""
+
+import re
+import struct
+
+from PIL import Image, TiffImagePlugin
+
+from mspt.errors import ImageTooLargeError
+
+MAX_SCANS = 100  # of a JPEG: each passes over all pixels
+MAX_EXIF = 32  # segments of a JPEG: Pillow copies all before for each
+MAX_PROFILES = 4  # chunks of a PNG: each may unpack to a megabyte
+MAX_RUN_PX = 512  # pixels that a byte of a run-length coded BMP may stand for; a run has 255 in two
+_FILL = b"\xff" * 2**16  # between a JPEG's segments; Pillow takes it byte by byte
+_SCAN = b"\xff\xda"
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # no stuffing, no fill, no restart
+_RLE = (1, 2)  # BMP's compression
+
+# TIFF's tags
+_TILE_WIDTH, _TILE_LENGTH, _STRIPS, _TILES = 322, 323, 273, 324
+_MAX_PARTS_OF_SIDE = 4  # strips or tiles per pixel of the image's height
+
+
+def check_jpeg(data: bytes) -> None:
+    """Refuse too many scans, too many Exif segments, and long fill between segments."""
+    if data.count(_SCAN) > MAX_SCANS:  # what is behind the picture, such as a video, has some, too
+        _refuse_above(MAX_SCANS, _count_scans(data), "or more scans of a JPEG")
+    _refuse_above(MAX_EXIF, data.count(b"Exif\0\0"), "Exif segments of a JPEG")
+    if _FILL in data:
+        raise ImageTooLargeError(f"{len(_FILL)} fill bytes in a row in a JPEG; save it anew")
+
+
+def _count_scans(data: bytes) -> int:
+    """Return how many scans a JPEG has before its end, counting one more than may be."""
+    place, scans = 2, 0
+    while scans <= MAX_SCANS:
+        found = _MARKER.search(data, place)
+        if not found or found[0] == b"\xff\xd9":
+            break
+        scans += found[0] == _SCAN
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return scans
+
+
+def check_png(data: bytes) -> None:
+    """Refuse too many colour profiles."""
+    _refuse_above(MAX_PROFILES, data.count(b"iCCP"), "colour profiles of a PNG")
+
+
+def check_bmp(data: bytes) -> None:
+    """Refuse run-length coded pictures of far more pixels than their bytes can hold."""
+    if len(data) < 34:
+        return
+    width, height = struct.unpack_from("<ii", data, 18)
+    (compression,) = struct.unpack_from("<I", data, 30)
+    if compression in _RLE:
+        _refuse_above(MAX_RUN_PX * len(data), abs(width * height), f"pixels of {len(data)} bytes")
+
+
+def check_tiff(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
+    """Refuse tiles larger than an image may be, and more strips or tiles than rows."""
+    tags = image.tag_v2
+    tile = tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0)
+    _refuse_above(max(max_pixels // 8, image.width * image.height * 4), tile, "pixels of a tile")
+    parts = tags.get(_STRIPS) or tags.get(_TILES) or ()
+    count = len(parts) if isinstance(parts, tuple) else 1
+    _refuse_above(_MAX_PARTS_OF_SIDE * max(image.size), count, "strips of a TIFF")
+
+
+def check_cost(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    """Refuse a file whose decoding would cost far more than a photo's.
+
+    Args:
+        image: as Pillow opened it, no pixel decoded yet.
+        data: the file's bytes.
+        max_pixels: of an image.
+
+    Raises:
+        ImageTooLargeError: naming what there is too much of.
+    """
+    if image.format == "BMP":
+        check_bmp(data)
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
+        check_tiff(image, max_pixels)
+
+
+def check_before_opening(data: bytes) -> None:
+    """Refuse files that are costly to open already.
+
+    Raises:
+        ImageTooLargeError: naming what there is too much of.
+    """
+    if data.startswith(b"\xff\xd8"):
+        check_jpeg(data)
+    elif data.startswith(b"\x89PNG"):
+        check_png(data)
+
+
+def _refuse_above(most: int, count: int, what: str) -> None:
+    if count > most:
+        raise ImageTooLargeError(f"{count} {what}, but at most {most} are decoded; save it anew")

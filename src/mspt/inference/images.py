@@ -1,0 +1,67 @@
+"""What may be scored, and its pixels: paths, bytes, files, PIL images, arrays.
+
+In:   ImageLike.
+Out:  upright RGB, uint8 (height, width, 3).
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Union
+
+import numpy as np
+
+from mspt.arrays import RGB
+from mspt.image.decode import MAX_BYTES, Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+ImageLike = Union[str, os.PathLike[str], bytes, BinaryIO, "PilImage", RGB]
+
+
+def name_of(image: ImageLike) -> str:
+    """Return the path as given, or nothing for images in memory."""
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+
+
+def to_rgb(image: ImageLike, reserve: Reserve | None = None) -> RGB:
+    """Return any accepted image as upright RGB, uint8 (height, width, 3).
+
+    Args:
+        image: as for `Scorer.score`.
+        reserve: called with the number of pixels before they are decoded.
+
+    Raises:
+        ImageError: if it cannot be decoded, is too small or too large.
+        TypeError: if it is no image.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_rgb(Path(image), reserve)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode_rgb(bytes(image), reserve)
+    if not isinstance(image, np.ndarray):
+        return _rgb_of_object(image, reserve)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(
+            f"array of {image.dtype} {image.shape} must be RGB uint8 of shape (height, width, 3); "
+            "PIL's Image.fromarray takes other forms"
+        )
+    check_size(image.shape[1], image.shape[0])
+    return image
+
+
+def _rgb_of_object(image: object, reserve: Reserve | None) -> RGB:
+    """Return a PIL image, or what a file object holds from where it stands."""
+    from PIL.Image import Image as PilImage
+
+    if isinstance(image, PilImage):
+        return rgb_of_pil(image)
+    read = getattr(image, "read", None)
+    if read is None:
+        raise TypeError(
+            f"{type(image).__name__} is not a path, bytes, binary file, PIL image or RGB array"
+        )
+    data = read(MAX_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise TypeError("the file is opened as text; open it in binary mode: open(path, 'rb')")
+    return decode_rgb(data, reserve)

@@ -1,0 +1,138 @@
+"""Files that are small and ask for minutes or gigabytes are refused before a pixel is decoded."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from conftest import ORIGINAL, encode
+from PIL import Image
+
+import mspt
+from mspt.errors import ConfigError, DecodeError, ImageTooLargeError
+from mspt.image import cost
+from mspt.image.decode import decode_rgb
+
+
+def jpeg(**options: object) -> bytes:
+    return encode(Image.open(ORIGINAL).convert("RGB"), "JPEG", **options)
+
+
+def many_scans() -> bytes:
+    """Repeat the last scan of a progressive JPEG."""
+    data = jpeg(progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + data[start:-2] * 200 + data[-2:]
+
+
+def many_exif() -> bytes:
+    data = jpeg()
+    return data[:2] + b"\xff\xe1\x00\x0aExif\0\0II" * 1000 + data[2:]
+
+
+def much_fill() -> bytes:
+    data = jpeg()
+    return data[:2] + b"\xff" * 200_000 + data[2:]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def many_profiles() -> bytes:
+    data = encode(Image.open(ORIGINAL), "PNG")
+    profile = chunk(b"iCCP", b"k\0\0" + zlib.compress(b"A" * 1000))
+    return data[:33] + profile * 10 + data[33:]
+
+
+def run_length_bomb() -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, 9000, 9000, 1, 8, 1, 0, 0, 0, 256, 0)
+    pixels = b"\xff\x07" * 36 + b"\0\1"
+    size = 14 + len(header) + 1024 + len(pixels)
+    return b"BM" + struct.pack("<IHHI", size, 0, 0, 14 + 40 + 1024) + header + bytes(1024) + pixels
+
+
+def tiff(*entries: tuple[int, int, int, int]) -> bytes:
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
+    return b"II*\0\x08\0\0\0" + directory + bytes(4) + bytes(400_000)
+
+
+SIZE = [(256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+
+
+def giant_tile() -> bytes:
+    tile = [(322, 4, 1, 30_000), (323, 4, 1, 30_000), (324, 4, 1, 8), (325, 4, 1, 64)]
+    return tiff(*SIZE, (277, 3, 1, 1), *tile)
+
+
+def many_strips() -> bytes:
+    return tiff(*SIZE, (273, 4, 50_000, 8), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 50_000, 8))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (many_scans, "scans of a JPEG, but at most 100"),
+        (many_exif, "1000 Exif segments of a JPEG, but at most 32"),
+        (much_fill, "65536 fill bytes in a row"),
+        (many_profiles, "10 colour profiles of a PNG, but at most 4"),
+        (run_length_bomb, "81000000 pixels of"),
+        (giant_tile, "900000000 pixels of a tile"),
+        (many_strips, "50000 strips of a TIFF"),
+    ],
+)
+def test_what_would_cost_too_much_is_named(make: Callable[[], bytes], says: str) -> None:
+    with pytest.raises(ImageTooLargeError, match=says):
+        decode_rgb(make())
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF"])
+def test_usual_files_pass(form: str) -> None:
+    assert decode_rgb(encode(Image.open(ORIGINAL).convert("RGB"), form)).shape == (320, 320, 3)
+
+
+def test_a_video_behind_a_photo_is_not_counted() -> None:
+    motion_photo = jpeg(progressive=True) + b"\xff\xda\x00\x02" * 500
+    assert decode_rgb(motion_photo).shape == (320, 320, 3)
+
+
+def test_a_run_length_coded_picture_passes() -> None:
+    flat = Image.new("P", (640, 640), 7)
+    header = struct.pack("<IiiHHIIiiII", 40, 640, 640, 1, 8, 1, 0, 0, 0, 256, 0)
+    pixels = (b"\xff\x07\xff\x07\x82\x07\0\0") * 640 + b"\0\1"
+    offset = 14 + 40 + 1024
+    data = b"BM" + struct.pack("<IHHI", offset + len(pixels), 0, 0, offset) + header
+    data += bytes(1024) + pixels
+    assert decode_rgb(data).shape == (*flat.size, 3)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.85])
+def test_a_jpeg_that_ends_early_is_no_photo_though_it_has_an_end(share: float) -> None:
+    data = jpeg(quality=85)
+    cut = data[: int(share * len(data))] + b"\xff\xd9"
+    with pytest.raises(DecodeError, match="cut short: the lower .* of the picture is missing"):
+        decode_rgb(cut)
+
+
+def test_a_few_lost_bytes_at_the_end_are_harmless() -> None:
+    data = jpeg(quality=85)
+    assert decode_rgb(data[:-40] + b"\xff\xd9").shape == (320, 320, 3)
+
+
+def test_an_operator_may_allow_fewer_pixels() -> None:
+    scorer = mspt.load(max_pixels=320 * 320)
+    assert scorer.score(ORIGINAL).score > 0
+    large = io.BytesIO()
+    Image.fromarray(np.zeros((321, 320, 3), dtype=np.uint8)).save(large, "PNG")
+    with pytest.raises(ImageTooLargeError, match="102720 pixels are more than the 102400 allowed"):
+        scorer.score(large.getvalue())
+    for wrong in (0, 10**9):
+        with pytest.raises(ConfigError, match=r"max_pixels .* must lie in 1\.\."):
+            mspt.load(max_pixels=wrong)
+
+
+def test_scans_are_counted_no_further_than_needed() -> None:
+    assert cost._count_scans(many_scans()) == cost.MAX_SCANS + 1
