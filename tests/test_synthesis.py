@@ -311,6 +311,16 @@ def test_gray_references_are_the_best_there_can_be(photos_csv: Path) -> None:
         SynthesisPlan(gray=1.5)
 
 
+def test_small_photos_keep_their_size_unless_they_are_to_be_enlarged(photos_csv: Path) -> None:
+    photos = read_photos(photos_csv, {})
+    few = replace(PLAN, **dict.fromkeys(FEW, 0) | {"mild": 1}, min_side_px=64)
+    for plan, sides in ((few, [128, 128, 100]), (replace(few, enlarge=True), [128, 128, 128])):
+        out = photos_csv.parent / f"enlarged-{plan.enlarge}"
+        entries = read_manifest(synthesize.synthesize(photos, out, plan))
+        found = [Image.open(entry.path).size for entry in entries]
+        assert found == [(side, side) for side in sides for _ in range(2)]
+
+
 def test_what_a_killed_synthesis_leaves_is_completed_to_the_same_files(photos_csv: Path) -> None:
     photos = read_photos(photos_csv, {"usage": "permissive"})
     assert [photo.identity for photo in photos] == ["id0", "id1"]

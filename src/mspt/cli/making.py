@@ -26,6 +26,7 @@ from mspt.errors import ConfigError
 @click.option(
     "--frame", default=640, show_default=True, help="Larger photos are reduced to it, px."
 )
+@click.option("--enlarge", is_flag=True, help="Smaller ones are enlarged to it before damage.")
 @click.option("--seed", default=0, show_default=True, help="Of everything drawn.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; default: all cores.")
 def synthesize(
@@ -34,6 +35,7 @@ def synthesize(
     where: tuple[str, ...],
     workers: int | None,
     gray: float,
+    enlarge: bool,
     **plan_options: int,
 ) -> None:
     """Make degraded versions of pristine face photos, each labelled with a mos.
@@ -59,7 +61,7 @@ def synthesize(
         manifest = make_images(
             photos,
             out_dir,
-            SynthesisPlan(gray=gray, **plan_options),
+            SynthesisPlan(gray=gray, enlarge=enlarge, **plan_options),
             workers=workers or usable_cores(),
             on_progress=progress.update,
         )

@@ -74,6 +74,7 @@ class SynthesisPlan:
     seed: int = 0
     frame_px: int = 640  # side of the images made; smaller photos keep their own
     min_side_px: int = 600  # smaller photos are left out
+    enlarge: bool = False  # smaller photos are brought to the frame before they are damaged
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
@@ -310,7 +311,7 @@ def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str,
     if min(rgb.shape[:2]) < plan.min_side_px:
         return photo.name, []
     reference = crop_centre_square(rgb)
-    side_px = min(reference.shape[0], plan.frame_px)
+    side_px = plan.frame_px if plan.enlarge else min(reference.shape[0], plan.frame_px)
     reference = resize_to_side(reference, side_px)
     if _loses_colour(photo.name, plan):
         reference = to_gray(reference)

@@ -136,6 +136,7 @@ class Trainer:
         """Refuse broken images now rather than hours later."""
         with self.engine.accelerator.main_process_first():
             entries = [*self._plan.train, *self._plan.val]
+            self._log(f"checking {len(entries)} images")
             check_images(entries, (self.run.engine.cache or self.out_dir) / "checked-images.txt")
 
     def begin(self) -> None:
