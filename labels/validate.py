@@ -1,6 +1,6 @@
 """Do the labels agree with eyes? Severity ladders, the spread of the scale, and sheets to look at.
 
-    python -m labels.validate FACES.csv data/release-train out/labels --where split=train ...
+    python -m labels.validate FACES.csv data/portraits-train out/labels --where split=train ...
 
 In:   the CSV of pristine photos, and a set that `mspt synthesize` made of them.
 Out:  a table per kind (Kendall's tau between severity and label over ladders, label at severity 0,
@@ -27,13 +27,15 @@ from mspt.synthesis.contact_sheet import write_contact_sheet
 from mspt.synthesis.degradations import SINGLE
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.mos import stored_calibration
+from mspt.synthesis.phone_faults import PHONE
 from mspt.synthesis.pixel_ops import resize_to_side
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, prepare_worker
 from mspt.synthesis.synthesize import PRISTINE, Photo, kinds_of, read_photos, read_records
 
 FRAME_PX, MIN_SIDE_PX = 640, 640  # no reference is enlarged here
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
-KINDS = SINGLE | {"photo_filter": MIXED["photo_filter"]}  # other mixtures draw anew by severity
+# Other mixtures draw anew by severity.
+KINDS = SINGLE | PHONE | {"photo_filter": MIXED["photo_filter"]}
 SHEETS, SHEET_MOS, SHEET_WIDTH = 12, 0.5, 0.04
 
 

@@ -83,7 +83,8 @@ def test_three_hundred_mixed_files_give_a_row_each(run_cli: RunCli, tmp_path: Pa
         assert tuple(row) == COLUMNS
         assert (row["score"] != "") == (row["status"] == "ok") == (row["error"] == "")
     assert done.stderr == "180 of 300 rows are not ok\n"
-    strict = run_cli("score", tmp_path / "photos", "--strict", "-o", tmp_path / "again.csv")
+    again = ("--all-files", "--strict", "-o", tmp_path / "again.csv")
+    strict = run_cli("score", tmp_path / "photos", *again)
     assert strict.returncode == 1
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "scores.csv").read_bytes()
 
@@ -174,7 +175,7 @@ def test_workers_do_not_change_the_file(run_cli: RunCli, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("score",), "Missing argument"),
+        (("score",), "give files, folders or patterns, or --from LIST"),
         (("score", "no-such-file.jpg"), "nothing to score: no file found at no-such-file.jpg"),
         (("score", "*.jpg"), "nothing to score"),
         (("score", ".", "--wrong"), "No such option"),

@@ -365,3 +365,52 @@ def test_a_photo_that_is_no_image_has_no_thumbnail(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     for path in (tmp_path / "notes.txt", tmp_path / "gone.png", tmp_path):
         assert thumbnail_uri(ScoreRow(2, str(path), 0.5, "ok", {})) is None
+
+
+def test_a_cut_shows_both_sides_and_all_that_is_dropped(tmp_path: Path) -> None:
+    rows = "".join(f"p{i}.png,{i / 20},ok\n" for i in range(20))
+    (tmp_path / "s.csv").write_text(f"path,score,status\n{rows}gone.png,,unreadable\n")
+    file = open_scores(tmp_path / "s.csv")
+    for options in ({"min_score": 0.5}, {"keep": 0.5}):
+        cut = summarise(file, 3, **options).cut
+        assert cut is not None
+        assert (cut.min_score, cut.kept, cut.dropped) == (0.5, 10, 10)
+        assert [row.path for row in cut.above] == ["p10.png", "p11.png", "p12.png"]
+        assert [row.path for row in cut.below] == ["p9.png", "p8.png", "p7.png"]
+        assert [row.path for row in cut.sample] == [f"p{i}.png" for i in (9, 7, 5, 4, 2, 0)]
+    nothing = summarise(file, 3, min_score=0).cut
+    assert nothing is not None
+    assert (nothing.dropped, nothing.below, nothing.sample) == (0, [], [])
+    assert summarise(file, 3).cut is None
+    with pytest.raises(ConfigError, match="--min-score must lie in"):
+        summarise(file, 3, min_score=2)
+
+
+def test_the_page_of_a_cut_says_what_a_threshold_drops_and_links_to_the_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    names = ("a b.png", "b#.png", "c.png")
+    for name in names:
+        (tmp_path / "photos" / name).write_bytes(ORIGINAL.read_bytes())
+    lines = [
+        f"photos/{name},{score},ok,too dark"
+        for name, score in zip(names, (0.9, 0.6, 0.2), strict=True)
+    ]
+    (tmp_path / "s.csv").write_text("\n".join(["path,score,status,reasons", *lines]))
+    done = CliRunner().invoke(report, ["s.csv", "-o", "out.html", "--keep", "0.67"])
+    assert done.exit_code == 0, done.output
+    page = Page((tmp_path / "out.html").read_text())
+    assert "A threshold of 0.6 keeps 2 and drops 1 of the scored rows." in page.text
+    assert "Dropped, just below" in page.text
+    assert "too dark" in page.text
+    assert {link["href"] for link in page.all("a")} == {
+        *("photos/a%20b.png", "photos/b%23.png", "photos/c.png")
+    }
+    with pytest.raises(ConfigError, match="give one of the two"):
+        CliRunner().invoke(
+            report,
+            ["s.csv", "-o", "out.html", "--keep", "0.5", "--min-score", "0.5"],
+            catch_exceptions=False,
+        )

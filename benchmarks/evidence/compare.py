@@ -1,6 +1,6 @@
 """Which of several models is the better one? The figures by which the embedded ones are chosen.
 
-    python -m benchmarks.evidence.compare data/release-val base new=out/release/base.onnx ... \
+    python -m benchmarks.evidence.compare data/val base new=out/release/base.onnx ... \
         [--labels graded.csv]
 
 In:   a set by `mspt synthesize` of `val` identities, and models: embedded ones by name, files as

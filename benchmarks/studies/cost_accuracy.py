@@ -1,6 +1,6 @@
 """What does accuracy cost? SRCC on `val` against GFLOPs and milliseconds, over sizes and networks.
 
-    python -m benchmarks.studies.cost_accuracy data/release-val NAME=CHECKPOINT[@PX] ...
+    python -m benchmarks.studies.cost_accuracy data/val NAME=CHECKPOINT[@PX] ...
 
 Each checkpoint is scored at its own size, or at PX after its batch-norm statistics were renewed on
 `val` images of that size (FixRes, arXiv:1906.06423; labels unseen), and timed on one thread.

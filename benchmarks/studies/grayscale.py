@@ -1,6 +1,6 @@
 """Does a model mark photos down for having no colour? Scores undamaged photos twice.
 
-python -m benchmarks.studies.grayscale data/release-val/manifest.csv [fast, or FILE.onnx]
+python -m benchmarks.studies.grayscale data/val/manifest.csv [fast, or FILE.onnx]
 """
 
 import sys

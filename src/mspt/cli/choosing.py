@@ -184,11 +184,22 @@ def threshold(scores: Path, keep: float | None, as_json: bool) -> None:
     show_default=True,
     help="How many of the best and of the worst to show.",
 )
-def report(scores: Path, output: Path, title: str | None, thumbs: int) -> None:
+@click.option("--min-score", type=float, metavar="S", help="Show what this threshold drops.")
+@click.option("--keep", type=float, metavar="P", help="Show what is dropped if this share stays.")
+def report(
+    scores: Path,
+    output: Path,
+    title: str | None,
+    thumbs: int,
+    min_score: float | None,
+    keep: float | None,
+) -> None:
     """Write one HTML page about a scores file: no server, no script, nothing fetched.
 
-    Histogram, percentiles, the best and worst faces, failures. Faces are shown if their photos
-    are found: paths are as typed for `mspt score`, so run this in the folder where it ran.
+    Histogram, percentiles, the best and worst faces, failures; with --min-score or --keep the faces
+    on both sides of the cut, and all that is dropped. Faces are shown, with a link to the photo, if
+    their photos are found: paths are as typed for `mspt score`, so run this in the folder where it
+    ran.
     """
     from mspt.scores.page import write_report
     from mspt.scores.read import open_scores
@@ -196,7 +207,9 @@ def report(scores: Path, output: Path, title: str | None, thumbs: int) -> None:
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{output}: a report's name ends in .html")
-    summary = summarise(open_scores(scores), thumbs)
+    if min_score is not None and keep is not None:
+        raise ConfigError("--min-score and --keep say where the cut is: give one of the two")
+    summary = summarise(open_scores(scores), thumbs, min_score=min_score, keep=keep)
     missing = write_report(output, summary, title=title)
     if missing:
         click.echo(

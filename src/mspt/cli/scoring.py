@@ -130,7 +130,7 @@ def score(
     if found.passed_over:
         click.echo(f"{found.describe_others()}; --all-files gives each a row", err=True)
     if not images:
-        raise ConfigError(f"nothing to score: no photo found at {_some(paths)}")
+        raise ConfigError(f"nothing to score: no file found at {_some(paths)}")
     if spreadsheet_safe:
         images = [unlike_formula(image) for image in images]
     if best and not any(map(is_video, images)):

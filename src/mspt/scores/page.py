@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from mspt.files import whole_file
 from mspt.results import BANDS
-from mspt.scores.read import ScoreRow
+from mspt.scores.read import ScoreRow, file_of
 from mspt.scores.summary import PERCENTILES, Summary
 from mspt.scores.thumbnails import THUMB_PX, thumbnail_uri
 
@@ -41,20 +42,33 @@ def write_report(output: Path, summary: Summary, *, title: str | None = None) ->
         missing += uri is None
         return uri
 
+    def link_to(row: ScoreRow) -> str | None:
+        photo = file_of(row.path)
+        if not os.path.isfile(photo):
+            return None
+        return quote(os.path.relpath(photo, output.parent or ".").replace(os.sep, "/"))
+
     title = title or f"Perceptual quality of {summary.photos:,} photos"
-    page = render_report(summary, title=title, picture_of=picture_of)
+    page = render_report(summary, title=title, picture_of=picture_of, link_to=link_to)
     with whole_file(output) as draft:
         draft.write_text(page, encoding="utf-8", errors="backslashreplace")
     return missing
 
 
-def render_report(summary: Summary, *, title: str, picture_of: Picture) -> str:
+def render_report(
+    summary: Summary,
+    *,
+    title: str,
+    picture_of: Picture,
+    link_to: Picture = lambda row: None,
+) -> str:
     """Return the page.
 
     Args:
         summary: what it says.
         title: of the page.
         picture_of: gives a row's picture as a data URI, or None if there is none.
+        link_to: gives the address of a row's photo, or None if there is none.
     """
     import jinja2
 
@@ -78,6 +92,7 @@ def render_report(summary: Summary, *, title: str, picture_of: Picture) -> str:
             else ()
         ),
         picture_of=picture_of,
+        link_to=link_to,
         thumb_px=THUMB_PX,
         longest_error=_LONGEST_ERROR,
         reasons=summary.reasons.most_common(_REASONS),

@@ -16,6 +16,7 @@ from mspt.errors import DataError
 from mspt.evaluation.metrics import MIN_IMAGES, Vector, srcc
 from mspt.results import FACTOR_COLUMNS, REASON_SEPARATOR, type_of_column
 from mspt.scores.read import ScoreFile, ScoreRow
+from mspt.scores.select import cut_at, operating_points
 
 MEASURES = tuple(c for c in FACTOR_COLUMNS if type_of_column(c) != "str")
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -48,6 +49,19 @@ class Summary:
     reasons: Counter[str]
     best: list[ScoreRow]  # best first
     worst: list[ScoreRow]  # worst first; shares no row with `best`
+    cut: "CutView | None" = None  # where a threshold was asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutView:
+    """What a threshold would keep and drop."""
+
+    min_score: float  # rows with at least this score are kept
+    kept: int
+    dropped: int
+    above: list[ScoreRow]  # kept, the nearest to the threshold first
+    below: list[ScoreRow]  # dropped, the nearest to the threshold first
+    sample: list[ScoreRow]  # of all that is dropped, evenly from the best to the worst
 
 
 @dataclass(slots=True)
@@ -82,12 +96,17 @@ class _Tally:
             values.append(_read_measure(row.cells.get(name), f"{where}, line {row.line}: {name}"))
 
 
-def summarise(file: ScoreFile, shown: int) -> Summary:
+def summarise(
+    file: ScoreFile, shown: int, *, min_score: float | None = None, keep: float | None = None
+) -> Summary:
     """Read a scores file.
 
     Args:
         file: looked into.
-        shown: how many of the best and of the worst rows to pick; fewer if there are not as many.
+        shown: how many rows to pick of the best, of the worst, and of each side of a cut; fewer if
+            there are not as many.
+        min_score: show what a threshold at this score would keep and drop.
+        keep: show what the threshold does that keeps this share.
 
     Raises:
         DataError: at the first cell that makes no sense.
@@ -97,7 +116,13 @@ def summarise(file: ScoreFile, shown: int) -> Summary:
     for row in file.rows():
         tally.add(row, str(file.path))
     scores = np.array(tally.scores)
-    best, worst = _pick_extremes(file.rows(), scores, shown)
+    if keep is not None and len(scores):
+        (point,) = operating_points(scores, [keep])
+        min_score = point.threshold
+    chosen = _extremes(scores, shown)
+    if min_score is not None:
+        chosen |= _around(scores, cut_at(min_score).score, shown)
+    picked = _pick(file.rows(), chosen)
     return Summary(
         file=file.path.name,
         rows=tally.rows,
@@ -110,8 +135,18 @@ def summarise(file: ScoreFile, shown: int) -> Summary:
             _measure(name, np.array(values), scores) for name, values in tally.measures.items()
         ],
         reasons=tally.reasons,
-        best=best,
-        worst=worst,
+        best=picked["best"],
+        worst=picked["worst"],
+        cut=None
+        if min_score is None
+        else CutView(
+            min_score=min_score,
+            kept=int((scores >= min_score).sum()),
+            dropped=int((scores < min_score).sum()),
+            above=picked["above"],
+            below=picked["below"],
+            sample=picked["sample"],
+        ),
     )
 
 
@@ -137,14 +172,33 @@ def _measure(name: str, values: Vector, scores: Vector) -> Measure:
     )
 
 
-def _pick_extremes(
-    rows: Iterable[ScoreRow], scores: Vector, shown: int
-) -> tuple[list[ScoreRow], list[ScoreRow]]:
+Places = dict[str, list[int]]  # of scored rows, in the order in which they are shown
+
+
+def _extremes(scores: Vector, shown: int) -> Places:
     """Return the best and the worst rows; where there are few, the best have the middle one."""
     order = np.argsort(-scores, kind="stable")
     best = order[: min(shown, -(-len(order) // 2))].tolist()
     worst = order[::-1][: min(shown, len(order) // 2)].tolist()
-    wanted = {*best, *worst}
+    return {"best": best, "worst": worst}
+
+
+def _around(scores: Vector, min_score: float, shown: int) -> Places:
+    """Return rows on both sides of a threshold, and a sample of those below it."""
+    order = np.argsort(-scores, kind="stable")
+    kept = int((scores >= min_score).sum())
+    dropped = order[kept:]
+    evenly = np.linspace(0, len(dropped) - 1, min(2 * shown, len(dropped))).round().astype(int)
+    return {
+        "above": order[:kept][::-1][:shown].tolist(),
+        "below": dropped[:shown].tolist(),
+        "sample": dropped[evenly].tolist(),
+    }
+
+
+def _pick(rows: Iterable[ScoreRow], places: Places) -> dict[str, list[ScoreRow]]:
+    """Return the rows at the places, reading through all rows once."""
+    wanted = {place for listed in places.values() for place in listed}
     scored = (row for row in rows if row.score is not None)
-    picked = {index: row for index, row in enumerate(scored) if index in wanted}
-    return [picked[index] for index in best], [picked[index] for index in worst]
+    found = {place: row for place, row in enumerate(scored) if place in wanted}
+    return {name: [found[place] for place in listed] for name, listed in places.items()}

@@ -1,0 +1,36 @@
+# The sets that models learn from, are chosen by and are measured on: photos -> damage -> labels.
+# Included by the Makefile; each `make data/NAME/...` needs FACES=faces.csv.
+
+PERMISSIVE := --where set=pristine --where usage=permissive
+
+# What models learn from and are chosen by: photos of any size, portraits with more mixtures, real photos
+# with more of what goes wrong on phones. labels/ puts all of them on one scale.
+NONE := --single 2 --second-order 0 --chained 0 --capture 1 --photo-filter 0
+data/portraits-train/manifest.csv: MADE := --where set=pristine --where split=train $(NONE) --second-order 1 --chained 1 --photo-filter 1 --small 1 --mild 1 --gray 0.1
+data/real-train/manifest.csv: MADE := --where set=wild --where split=train $(NONE) --small 2 --phone 3 --mild 3 --gray 0.05
+data/enlarged-train/manifest.csv: MADE := --where set=wild --where split=train --enlarge --seed 1 --single 0 --second-order 0 --chained 0 --capture 0 --photo-filter 0 --mild 5 --gray 0.05
+data/val/manifest.csv: MADE := --where split=val $(NONE) --photo-filter 1 --small 1 --phone 1 --mild 2 --gray 0.05
+$(foreach set,portraits-train real-train enlarged-train val,data/$(set)/manifest.csv): $(VENV)/dev.stamp
+	$(NEEDS_FACES)$(BIN)/mspt synthesize $(FACES) $(@D) --where usage=permissive --min-side 64 $(MADE)
+
+data/%/graded.csv: data/%/manifest.csv $(wildcard labels/grades/*.csv)
+	$(BIN)/python -m labels.apply $(@D)
+
+data/release-test/manifest.csv: COUNTS := --single 20 --second-order 3 --chained 3 --capture 3 --photo-filter 3
+data/release-%/manifest.csv: src/mspt/synthesis/calibration.json $(VENV)/dev.stamp
+	$(NEEDS_FACES)$(BIN)/mspt synthesize $(FACES) $(@D) $(PERMISSIVE) --where split=$* $(COUNTS)
+
+# The embedded weights of that commit: where runs/further/base-10.toml and runs/further/fast-9.toml begin.
+data/base-9.1.onnx: WEIGHTS := base
+data/fast-8.1.onnx: WEIGHTS := fast
+data/base-9.1.onnx data/fast-8.1.onnx:
+	mkdir -p $(@D)
+	git show f61c717:src/mspt/inference/weights/$(WEIGHTS).onnx > $@
+
+data/ablation/train/manifest.csv: COUNTS := --single 4 --second-order 2 --capture 2 --chained 0 --photo-filter 0 --gray 0
+data/ablation/val/manifest.csv: COUNTS := --single 12 --second-order 4 --capture 4 --chained 0 --photo-filter 0 --gray 0
+data/ablation/%/manifest.csv: $(VENV)/dev.stamp
+	$(NEEDS_FACES)$(BIN)/mspt synthesize $(FACES) $(@D) $(PERMISSIVE) --where split=$* $(COUNTS)
+
+data/outside-%/manifest.csv: $(VENV)/dev.stamp
+	$(NEEDS_FACES)$(BIN)/python -m benchmarks.evidence.outside_set $(FACES) $(@D) $(PERMISSIVE) --where split=$*
