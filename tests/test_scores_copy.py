@@ -143,3 +143,30 @@ def test_many_photos_of_one_name_do_not_take_ever_longer(tmp_path: Path) -> None
         name = names.claim(Path(f"{number}/face.png")).name
     assert name == "face-10000.png"
     assert time.process_time() - started < 10  # a quarter of a second; half a minute if it grew
+
+
+def test_folders_are_kept_below_the_one_that_all_share(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "in", "p/a.png", "p/q/a.png", "b.png")
+    out = tmp_path / "out"
+    for expected in ((3, 0), (0, 3)):
+        done = copy_photos(photos, out, on_progress=lambda *_: None, keep_tree=True)
+        assert (done.copied, done.present) == expected
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
+    assert found == {"p/a.png", "p/q/a.png", "b.png"}
+    assert (out / "p/q/a.png").read_text() == "p/q/a.png"
+
+
+def test_links_take_no_space_and_are_made_once(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "in", "p/a.png", "q/a.png")
+    for expected in ((2, 0), (0, 2)):
+        done = copy_photos(photos, tmp_path / "out", on_progress=lambda *_: None, link=True)
+        assert (done.copied, done.present, done.renamed) == (*expected, 1)
+    assert (tmp_path / "out/a.png").samefile(photos[0])
+    assert (tmp_path / "out/a-2.png").samefile(photos[1])
+
+
+def test_how_to_copy_needs_a_place_to_copy_to(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("path,score,status\na.png,0.5,ok\n")
+    for option in ("--tree", "--link"):
+        done = CliRunner().invoke(filter_, [str(tmp_path / "s.csv"), "--top", "1", option])
+        assert "add --copy-to DIR" in str(done.exception)

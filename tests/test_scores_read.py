@@ -233,7 +233,9 @@ def test_rows_of_two_kinds_do_not_lose_a_column_in_csv(tmp_path: Path) -> None:
 
 
 def test_rows_are_written_to_known_forms_and_existing_folders_only(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"rows are written as \.csv or \.jsonl, not '\.xlsx'"):
+    with pytest.raises(
+        ConfigError, match=r"rows are written as \.csv, \.jsonl or \.parquet, not '\.xlsx'"
+    ):
         write_rows(tmp_path / "out.xlsx", COLUMNS, [])
     with pytest.raises(WriteError, match=r"no/out\.csv: cannot be written: No such file"):
         write_rows(tmp_path / "no/out.csv", COLUMNS, [])

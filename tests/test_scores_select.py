@@ -208,6 +208,29 @@ def test_rows_written_keep_their_order_and_stdout_stays_empty(scores: Path, tmp_
     assert json.loads(lines[1]) == {"path": "a.png", "score": 0.9, "status": "ok"}
 
 
+def test_rows_can_be_written_as_parquet_and_read_again(tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    lines = [
+        "path,face,score,status,mine",
+        "a.png,0,0.9,ok,x",
+        "b.png,,0.5,ok,",
+        "c.png,,,no_face,",
+    ]
+    (tmp_path / "s.csv").write_text("\n".join(lines))
+    run(filter_, tmp_path / "s.csv", "--top", "2", "-o", tmp_path / "best.parquet")
+    table = pq.read_table(tmp_path / "best.parquet").to_pydict()
+    assert table == {
+        "path": ["a.png", "b.png"],
+        "face": [0, None],
+        "score": [0.9, 0.5],
+        "status": ["ok", "ok"],
+        "mine": ["x", None],
+    }
+    again = run(filter_, tmp_path / "best.parquet", "--top", "1", "-o", tmp_path / "one.csv")
+    assert again.exit_code == 0
+    assert "a.png" in (tmp_path / "one.csv").read_text()
+
+
 def test_all_faces_asks_every_face_of_a_photo(tmp_path: Path) -> None:
     faces = [("a", 0.9), ("a", 0.3), ("b", 0.9), ("b", 0.8), ("c", 0.9), ("c", None)]
     scores = write_scores(tmp_path / "s.csv", faces)
@@ -235,7 +258,10 @@ def test_a_photo_with_a_chosen_face_is_not_among_the_others(tmp_path: Path) -> N
         (["--top", "1", "--all-faces"], "it needs --min-score S"),
         (["--keep", "80"], "--keep must be above 0 and at most 1, got 80 "),
         (["--min-score", "nan"], "--min-score must lie in 0..1, the scale of scores, got nan"),
-        (["--top", "1", "-o", "best.xlsx"], "best.xlsx: rows are written as .csv or .jsonl"),
+        (
+            ["--top", "1", "-o", "best.xlsx"],
+            "best.xlsx: rows are written as .csv, .jsonl or .parquet",
+        ),
     ],
 )
 def test_filter_refuses_what_it_cannot_mean(options: list[str], message: str, scores: Path) -> None:

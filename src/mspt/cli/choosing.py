@@ -33,8 +33,13 @@ SCORES = click.argument("scores", type=click.Path(path_type=Path))
     metavar="DIR",
     help="Copy the photos, under their names; overwrites nothing.",
 )
+@click.option("--tree", is_flag=True, help="With --copy-to: keep the folders that they are in.")
+@click.option("--link", is_flag=True, help="With --copy-to: hard links, which take no space.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Rows: .csv or .jsonl."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Rows: .csv, .jsonl or .parquet.",
 )
 def filter_(
     scores: Path,
@@ -46,6 +51,8 @@ def filter_(
     all_faces: bool,
     as_list: bool,
     copy_to: Path | None,
+    tree: bool,
+    link: bool,
     output: Path | None,
 ) -> None:
     """Choose photos by exactly one of --min-score, --top, --keep and --worst.
@@ -66,6 +73,8 @@ def filter_(
         raise ConfigError("choose by exactly one of --min-score S, --top K, --keep P and --worst K")
     if all_faces and min_score is None:
         raise ConfigError("--all-faces says which photos pass a score: it needs --min-score S")
+    if (tree or link) and not copy_to:
+        raise ConfigError("--tree and --link say how photos are copied; add --copy-to DIR")
     if output:
         check_written_suffix(output)
     file = open_scores(scores)
@@ -89,7 +98,7 @@ def filter_(
     if as_list or not (output or copy_to):
         _print_photos(photos)
     if copy_to:
-        _copy_photos(photos, copy_to)
+        _copy_photos(photos, copy_to, keep_tree=tree, link=link)
 
 
 def _cut(
@@ -120,11 +129,13 @@ def _print_photos(photos: list[str]) -> None:
         click.echo(printable_path(photo))
 
 
-def _copy_photos(photos: list[str], folder: Path) -> None:
+def _copy_photos(photos: list[str], folder: Path, *, keep_tree: bool, link: bool) -> None:
     from mspt.scores.copy import copy_photos, describe_copies
 
     with Progress(len(photos), unit="photos") as progress:
-        report = copy_photos(photos, folder, on_progress=progress.update)
+        report = copy_photos(
+            photos, folder, on_progress=progress.update, keep_tree=keep_tree, link=link
+        )
     for line in describe_copies(report, folder):
         click.echo(line, err=True)
     if report.failed:

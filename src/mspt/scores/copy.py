@@ -1,7 +1,8 @@
-"""Copy chosen photos into one folder: whole files, nothing overwritten, resumable.
+"""Copy or link chosen photos into a folder: whole files, nothing overwritten, resumable.
 
 In:   photos in a fixed order.
-Out:  their copies under their own names; where a name is taken, `name-2.jpg`, `name-3.jpg` ...
+Out:  their copies under their own names, side by side or in the folders that they had; where a name
+      is taken, `name-2.jpg`, `name-3.jpg` ...
 
 A copy that is already there, byte for byte, is left as it is. So the same command, run again after
 a stop, gives the same names and copies only what is missing.
@@ -36,7 +37,12 @@ class CopyReport:
 
 
 def copy_photos(
-    photos: Sequence[str], folder: Path, *, on_progress: Callable[[int, int], None]
+    photos: Sequence[str],
+    folder: Path,
+    *,
+    on_progress: Callable[[int, int], None],
+    keep_tree: bool = False,
+    link: bool = False,
 ) -> CopyReport:
     """Copy photos into a folder, which is made if need be.
 
@@ -44,6 +50,8 @@ def copy_photos(
         photos: paths as a scores file has them, each once.
         folder: where to.
         on_progress: is told how many are done, and how many of them failed.
+        keep_tree: keep the folders below the one that all photos share.
+        link: make hard links instead, which take no space.
 
     Raises:
         WriteError: if not one of the photos exists, or a copy cannot be written.
@@ -60,6 +68,7 @@ def copy_photos(
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made: {error.strerror or error}") from error
     report, names = CopyReport(), Names(folder)
+    top = _shared_folder(photos) if keep_tree else None
     for done, photo in enumerate(photos, 1):
         try:
             source = _open_photo(Path(file_of(photo)))
@@ -67,9 +76,16 @@ def copy_photos(
             report.failed.append((photo, error.strerror or str(error)))
         else:
             with source:
-                _copy(source, names.claim(Path(source.name)), report)
+                path = Path(source.name)
+                below = Path(os.path.relpath(path.parent, top)) if top else Path()
+                _copy(source, names.claim(path, below), report, link=link)
         on_progress(done, len(report.failed))
     return report
+
+
+def _shared_folder(photos: Sequence[str]) -> str:
+    """Return the folder below which all photos lie."""
+    return os.path.commonpath([os.path.dirname(os.path.abspath(file_of(p))) for p in photos])
 
 
 def _open_photo(path: Path) -> IO[bytes]:
@@ -89,16 +105,17 @@ class Names:
         self._claimed: set[str] = set()
         self._next: dict[str, int] = {}  # name -> its next number: many photos may share a name
 
-    def claim(self, source: Path) -> Path:
+    def claim(self, source: Path, below: Path = Path()) -> Path:
         """Return where the copy belongs: a free name, or one that holds the very same bytes."""
-        number = self._next.get(source.name, 1)
+        wanted = str(below / source.name)
+        number = self._next.get(wanted, 1)
         while True:
             name = source.name if number == 1 else f"{source.stem}-{number}{source.suffix}"
             number += 1
-            target = self._folder / name
-            if name not in self._claimed and _is_free_for(source, target):
-                self._claimed.add(name)
-                self._next[source.name] = number
+            target = self._folder / below / name
+            if str(target) not in self._claimed and _is_free_for(source, target):
+                self._claimed.add(str(target))
+                self._next[wanted] = number
                 return target
 
 
@@ -109,17 +126,21 @@ def _is_free_for(source: Path, target: Path) -> bool:
     return target.is_file() and filecmp.cmp(source, target, shallow=False)
 
 
-def _copy(source: IO[bytes], target: Path, report: CopyReport) -> None:
+def _copy(source: IO[bytes], target: Path, report: CopyReport, *, link: bool) -> None:
     report.renamed += target.name != Path(source.name).name
     if target.exists():
         report.present += 1
         return
     try:
         with whole_file(target) as draft:
-            with draft.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 2**20)
-            with suppress(OSError):  # times and rights are a courtesy; not every disk has them
-                shutil.copystat(source.name, draft)
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            if link:
+                os.link(os.path.realpath(source.name), draft)
+            else:
+                with draft.open("wb") as copy:
+                    shutil.copyfileobj(source, copy, 2**20)
+                with suppress(OSError):  # times and rights are a courtesy; not every disk has them
+                    shutil.copystat(source.name, draft)
     except WriteError as error:
         raise WriteError(
             f"{error}; {report.copied} photos were copied. Run the same command again once that "

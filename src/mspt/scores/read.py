@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -23,7 +24,8 @@ from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
 from mspt.scores.write import csv_writer
 
 NEEDED = ("path", "score", "status")
-WRITTEN_SUFFIXES = (".csv", ".jsonl")
+WRITTEN_SUFFIXES = (".csv", ".jsonl", ".parquet")
+_GROUP_ROWS = 10_000  # of a Parquet file: written together
 
 _NUMBER_COLUMNS = {c for c in (*COLUMNS, *FACTOR_COLUMNS) if type_of_column(c) != "str"}
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
@@ -94,12 +96,17 @@ def file_of(path: str) -> str:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:
-    """Write rows to a .csv or .jsonl file, replacing it at once when all are written.
+    """Write rows to a .csv, .jsonl or .parquet file, replacing it at once when all are written.
 
     Raises:
         ConfigError: if the suffix names no known form, or the file cannot be written.
+        MissingExtraError: if Parquet is wanted and pyarrow is not installed.
     """
     check_written_suffix(path)
+    if path.suffix.lower() == ".parquet":
+        with whole_file(path) as draft:
+            _write_parquet(draft, columns, rows)
+        return
     as_csv = path.suffix.lower() == ".csv"
     # What UTF-8 cannot hold comes only from JSON written by others; it must not end a run.
     with (
@@ -115,8 +122,35 @@ def check_written_suffix(path: Path) -> None:
     """Raise ConfigError unless rows can be written to a file of this name."""
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise ConfigError(
-            f"{path}: rows are written as {' or '.join(WRITTEN_SUFFIXES)}, not {path.suffix!r}"
+            f"{path}: rows are written as {', '.join(WRITTEN_SUFFIXES[:-1])} or "
+            f"{WRITTEN_SUFFIXES[-1]}, not {path.suffix!r}"
         )
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:
+    """Write rows in groups; what mspt writes has its types, further columns are text."""
+    try:
+        pa = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("parquet", error) from error
+    types = {"int": pa.int32(), "float": pa.float64(), "str": pa.string()}
+    known = {*COLUMNS, *FACTOR_COLUMNS}
+    schema = pa.schema([(c, types[type_of_column(c) if c in known else "str"]) for c in columns])
+    left = iter(rows)
+    with parquet.ParquetWriter(path, schema) as writer:
+        while group := list(islice(left, _GROUP_ROWS)):
+            cells = [{c: _arrow_cell(c, row.cells.get(c)) for c in columns} for row in group]
+            writer.write_table(pa.Table.from_pylist(cells, schema=schema))
+
+
+def _arrow_cell(name: str, cell: object) -> object:
+    if cell is None or cell == "":
+        return None
+    if name not in _NUMBER_COLUMNS:
+        return str(cell)
+    number = float(str(cell))
+    return int(number) if type_of_column(name) == "int" else number
 
 
 def _csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Cells], object]:
