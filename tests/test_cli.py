@@ -506,3 +506,27 @@ def test_a_photo_at_the_boundary_of_sizes_is_scored(run_cli: RunCli, tmp_path: P
     gray = np.full((32, 4000, 3), 128, dtype=np.uint8)
     (tmp_path / "thin.png").write_bytes(encode(gray, "PNG"))
     assert run_cli("score", "thin.png", "--strict").returncode == 0
+
+
+def test_any_columns_are_evaluated_and_two_models_compared(run_cli: RunCli, tmp_path: Path) -> None:
+    rows = [f"{path},{9 - 0.1 * i}" for i, path in enumerate(sorted(FACES.glob("*.png")))]
+    (tmp_path / "theirs.csv").write_text("\n".join(["image,rating", *rows]))
+    options = ("--path-column", "image", "--mos-column", "rating", "--mos-scale", "0,10")
+    for model in ("base", "fast"):
+        done = run_cli("evaluate", "theirs.csv", *options, "--model", model, "-o", f"{model}.csv")
+        assert done.returncode == 0, done.stderr
+    scores = {row["path"]: float(row["score"]) for row in read_rows(tmp_path / "base.csv")}
+    (original,) = (s for path, s in scores.items() if path.endswith("original.png"))
+    assert original == pytest.approx(Scorer().score(ORIGINAL).score, abs=0.02)  # bf16 or not
+    compared = run_cli("compare", "base.csv", "fast.csv")
+    assert compared.returncode == 0, compared.stderr
+    assert "SRCC" in compared.stdout
+    for wrong, says in (
+        (("--model", "base", "--model", "fast"), "--model is given 2 times"),
+        (("-o", "base.csv"), "base.csv exists; name another file"),
+        (("-o", "base.txt"), "are written as .csv"),
+        (("--mos-column", "mso"), "has no column mso"),
+    ):
+        done = run_cli("evaluate", "theirs.csv", *options, *wrong)
+        assert done.returncode == 2
+        assert says in done.stderr

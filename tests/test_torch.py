@@ -116,3 +116,15 @@ def test_without_torch_the_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingExtraError: torch is not installed" in done.stderr
     assert '".[train]"' in done.stderr
+
+
+def test_images_in_0_to_255_are_refused(metric: QualityMetric, face: RGB) -> None:
+    with pytest.raises(ValueError, match="images reach 255, but must lie in 0..1; divide"):
+        metric(pixels_of(face) * 255)
+    assert metric(pixels_of(face) * 1.2).isfinite().all(), "a network may overshoot a little"
+
+
+def test_it_describes_itself_as_other_metrics_do(metric: QualityMetric) -> None:
+    described = (metric.lower_better, metric.higher_is_better, metric.is_differentiable)
+    assert described == (False, True, True)
+    assert metric.device == torch.device("cpu")

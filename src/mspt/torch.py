@@ -9,7 +9,7 @@ from pathlib import Path
 from mspt.errors import MissingExtraError
 
 try:
-    from torch import Tensor, nn
+    from torch import Tensor, device, nn
 except ModuleNotFoundError as missing:
     raise MissingExtraError.of("train", missing) from missing
 
@@ -19,6 +19,8 @@ from mspt.training.backbones import Network
 from mspt.training.checkpoint import load_network, load_state
 from mspt.training.unfold import read_model_file
 
+_BRIGHTEST = 2.0  # what a network under training may overshoot to; 0..255 lies far above
+
 
 class QualityMetric(nn.Module):
     """Perceptual quality of faces, differentiable with respect to the images.
@@ -26,7 +28,8 @@ class QualityMetric(nn.Module):
     Its weights are frozen and it stays in evaluation mode: gradients reach the images only.
     """
 
-    lower_better = False
+    # As pyiqa and torchmetrics call it.
+    lower_better, higher_is_better, is_differentiable = False, True, True
 
     def __init__(self, network: Network, spec: InputSpec) -> None:
         """Wrap a network that was trained at the spec's size."""
@@ -38,6 +41,11 @@ class QualityMetric(nn.Module):
         """Stay in evaluation mode: batch statistics would make scores depend on neighbours."""
         return super().train(False)
 
+    @property
+    def device(self) -> device:
+        """Where the weights are: `metric.to("cuda")` moves them."""
+        return next(self.network.parameters()).device
+
     def forward(self, images: Tensor) -> Tensor:
         """Score images, (N, 3, H, W) in 0..1; returns (N,).
 
@@ -46,12 +54,17 @@ class QualityMetric(nn.Module):
         .onnx file to 1e-3; elsewhere the float resize differs a little from the 8-bit one.
 
         Raises:
-            ValueError: if the tensor has another form.
+            ValueError: if the tensor has another form, or values far above 1.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(
                 f"images {images.dtype} {tuple(images.shape)} must be float (N, 3, H, W), RGB in "
                 "0..1; divide uint8 by 255 and permute NHWC"
+            )
+        if images.numel() and images.detach().amax() > _BRIGHTEST:
+            raise ValueError(
+                f"images reach {float(images.detach().amax()):g}, but must lie in 0..1; divide "
+                "0..255 by 255"
             )
         score: Tensor = self.network(self._fit(images))
         return score

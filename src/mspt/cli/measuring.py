@@ -15,32 +15,62 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path))
-@click.option("--model", default="base", show_default=True, help=MODEL_HELP)
+@click.option("--model", "models", multiple=True, default=("base",), help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
+@click.option("--path-column", default="path", show_default=True, help="Of the images' names.")
+@click.option("--mos-column", default="mos", show_default=True, help="Of the labels.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The score of every image, for `mspt compare`: .csv.",
+)
 @click.option("--split", help="Only rows of this split.")
 @click.option("--mos-scale", default="0,1", show_default=True, help=SCALE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     manifest: Path,
-    model: str,
+    models: tuple[str, ...],
     backend: "Backend",
+    path_column: str,
+    mos_column: str,
+    output: Path | None,
     split: str | None,
     mos_scale: str,
     as_json: bool,
 ) -> None:
     """Compare scores with the mos of a manifest: SRCC, PLCC, KRCC, RMSE with 95 % intervals."""
     from mspt.evaluation import tables as report
-    from mspt.evaluation.evaluate import evaluate as evaluate_entries
+    from mspt.evaluation.evaluate import evaluate_scores, score_entries
     from mspt.evaluation.manifest import read_manifest, select_entries
+    from mspt.evaluation.predictions import Predictions, write_predictions
     from mspt.inference.scorer import Scorer
 
-    listed = read_manifest(manifest, mos_scale=read_scale(mos_scale))
+    if len(models) > 1:
+        raise ConfigError(
+            f"--model is given {len(models)} times: evaluate each with -o FILE.csv, then "
+            "`mspt compare` the files"
+        )
+    if output and output.suffix.lower() != ".csv":
+        raise ConfigError(f"{output}: scores for `mspt compare` are written as .csv")
+    if output and output.exists():
+        raise ConfigError(f"{output} exists; name another file, or delete it first")
+    listed = read_manifest(
+        manifest,
+        mos_scale=read_scale(mos_scale),
+        path_column=path_column,
+        mos_column=mos_column,
+    )
     entries = select_entries(listed, split=split)
     if not entries:
         known = ", ".join(sorted({entry.split for entry in listed} - {""}))
         there_are = f"there are: {known}" if known else "no row names a split"
         raise ConfigError(f"{manifest}: no row has the split {split!r}; {there_are}")
-    evaluation = evaluate_entries(entries, Scorer(model, backend=backend))
+    scorer = Scorer(models[0], backend=backend)
+    scores = score_entries(entries, scorer)
+    evaluation = evaluate_scores(entries, scores, model=scorer.label)
+    if output:
+        write_predictions(output, Predictions(entries, scores))
     click.echo(report.to_json(evaluation) if as_json else report.to_text(evaluation))
 
 
@@ -53,8 +83,8 @@ def compare(run_a: Path, run_b: Path, as_json: bool) -> None:
 
     A paired bootstrap over identities on the val images of both, which must be the same.
 
-    RUN_A and RUN_B: a run's folder (out/NAME; its last stage counts), its run file, or the
-    scores of one stage (out/NAME/scores/stageK.csv).
+    RUN_A and RUN_B: a run's folder (out/NAME; its last stage counts), its run file, the scores of
+    one stage (out/NAME/scores/stageK.csv), or what `mspt evaluate -o` wrote.
     """
     from mspt.evaluation.paired import compare_scores
     from mspt.evaluation.predictions import read_predictions

@@ -51,6 +51,8 @@ def read_manifest(
     images: Path | None = None,
     mos_scale: tuple[float, float] = (0, 1),
     labels: Labels = "needed",
+    path_column: str = "path",
+    mos_column: str = "mos",
 ) -> list[Entry]:
     """Read a manifest in any of the known forms.
 
@@ -60,6 +62,8 @@ def read_manifest(
         mos_scale: (worst, best) of the labels as written; they come out mapped to 0..1.
         labels: "optional" lets `mos` be empty, or the column missing, "ignored" does not look at
             them; such entries have NaN.
+        path_column: what a header calls the images.
+        mos_column: what a header calls the labels.
 
     Raises:
         DataError: naming the file, the line and the remedy; also if it lists no image.
@@ -74,7 +78,7 @@ def read_manifest(
     if not rows_with_lines:
         raise DataError(f"{path}: is empty; expected the header path,mos")
     names = rows_with_lines[0][1]
-    form = _Form(path, images or path.parent, mos_scale, labels)
+    form = _Form(path, images or path.parent, mos_scale, labels, path_column, mos_column)
     read_row, has_header = _row_reader(form, names)
     entries = [read_row(line, row) for line, row in rows_with_lines[int(has_header) :]]
     if not entries:
@@ -132,6 +136,8 @@ class _Form:
     images: Path
     mos_scale: tuple[float, float]  # worst, best
     labels: Labels
+    path_column: str
+    mos_column: str
 
     def read_number(self, line: int, column: str, text: str) -> float:
         try:
@@ -145,7 +151,7 @@ class _Form:
         """Return a label on the scale 0..1."""
         if self.labels == "ignored" or (self.labels == "optional" and not text):
             return math.nan
-        raw = self.read_number(line, "mos", text)
+        raw = self.read_number(line, self.mos_column, text)
         worst, best = self.mos_scale
         mos = (raw - worst) / (best - worst)
         if not 0 <= mos <= 1:
@@ -160,8 +166,14 @@ def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
     """Return how to read a row of this file, and whether its first row is a header."""
     if first_row[:3] == ["Image", "raw_score", "mapped_score"]:
         return _pair_reader(form, name_column=0, mos_column=2), True
-    if "path" in first_row and ("mos" in first_row or form.labels != "needed"):
+    wanted = (form.path_column, form.mos_column)
+    if wanted[0] in first_row and (wanted[1] in first_row or form.labels != "needed"):
         return _named_reader(form, first_row), True
+    if wanted != ("path", "mos"):
+        raise DataError(
+            f"{form.path}: its header {','.join(first_row)!r} has no column "
+            f"{' or no column '.join(name for name in wanted if name not in first_row)}"
+        )
     if len(first_row) == 2 and _is_number(first_row[1]):
         return _pair_reader(form, name_column=0, mos_column=1), False
     raise DataError(
@@ -179,8 +191,8 @@ def _named_reader(form: _Form, names: list[str]) -> RowReader:
         fields = dict(zip(names, row, strict=True))
         severity = fields.get("severity", "")
         return Entry(
-            path=form.images / fields["path"],
-            mos=form.read_mos(line, fields.get("mos", "")),
+            path=form.images / fields[form.path_column],
+            mos=form.read_mos(line, fields.get(form.mos_column, "")),
             source=fields.get("source", ""),
             split=fields.get("split", ""),
             identity=fields.get("identity", ""),
