@@ -10,7 +10,9 @@ import pytest
 from conftest import FACES, ORIGINAL, RunCli
 from PIL import Image
 
+from mspt.inference.scorer import Scorer
 from mspt.scores.read import open_scores
+from mspt.scores.write import RowWriter, journal_of
 
 FORMS = [".csv", ".jsonl", ".parquet"]
 FAST = ("--model", "fast", "--backend", "onnxruntime")
@@ -182,3 +184,20 @@ def test_a_spoilt_row_in_the_middle_costs_no_row(
     before = output.read_bytes()
     assert run_cli("score", ORIGINAL, "--resume", "-o", output).returncode == 2
     assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_a_file_that_another_run_writes_to_is_left_alone(
+    form: str, option: str, run_cli: RunCli, tmp_path: Path
+) -> None:
+    output = tmp_path / f"s{form}"
+    with RowWriter(output) as first:
+        first.write(Scorer("fast").score(ORIGINAL))
+        before = journal_of(output).read_bytes()
+        second = run_cli("score", ORIGINAL, "-o", output, option, *FAST)
+        assert second.returncode == 2
+        assert "another run writes to it now" in second.stderr
+        assert journal_of(output).read_bytes() == before
+    after = run_cli("score", ORIGINAL, "-o", output, "--overwrite", *FAST)
+    assert after.returncode == 0, "the first one is done: its claim went with it"

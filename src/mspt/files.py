@@ -1,12 +1,18 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all; files that one run writes to at a time."""
 
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from mspt.errors import WriteError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; there two runs are not told apart
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -28,3 +34,27 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def claim(file: IO[str]) -> None:
+    """Keep other runs from writing to an open file; closing it, or dying, lets go.
+
+    Raises:
+        WriteError: if another run writes to it now.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise WriteError(
+            f"{file.name}: another run writes to it now; wait for it, or name another file"
+        ) from error
+    except OSError:  # some network file systems have no locks
+        return
+
+
+def check_unclaimed(path: Path) -> None:
+    """Raise WriteError if a run writes to a file now."""
+    with path.open("a", encoding="utf-8") as file:
+        claim(file)

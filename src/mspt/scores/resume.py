@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mspt.errors import ConfigError, DataError
+from mspt.files import check_unclaimed
 from mspt.inference.video import FRAME_MARK, is_video
 from mspt.scores.write import RowWriter, check_form, journal_of, valid_text
 
@@ -42,10 +43,14 @@ def prepare_output(
         ConfigError: if there is a file already and neither is asked for, or if its rows are of
             another model or of other options; or if the suffix names no known form.
         DataError: if it is not a file of rows, which is then left as it is.
+        WriteError: if another run writes to it now.
     """
     check_form(output)
     kept = journal_of(output)
     there = [path for path in dict.fromkeys((kept, output)) if path.is_file()]
+    if resume or overwrite:
+        for path in there:
+            check_unclaimed(path)
     if not there or overwrite:
         for path in there:
             path.unlink()

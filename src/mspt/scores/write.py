@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
-from mspt.errors import ConfigError, MissingExtraError
-from mspt.files import whole_file
+from mspt.errors import ConfigError, MissingExtraError, WriteError
+from mspt.files import claim, whole_file
 from mspt.results import COLUMNS, Cell, QualityScore, type_of_column
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -175,7 +175,13 @@ def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, 
 
 def _open_text(path: Path) -> IO[str]:
     """Open a file whose lines reach the disk one by one, so that a stopped run keeps them."""
-    return path.open("a", encoding="utf-8", newline="", buffering=1)
+    file = path.open("a", encoding="utf-8", newline="", buffering=1)
+    try:
+        claim(file)
+    except WriteError:
+        file.close()
+        raise
+    return file
 
 
 def printable_path(path: str) -> str:
