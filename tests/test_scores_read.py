@@ -252,3 +252,9 @@ def test_a_name_that_is_not_utf8_is_found_again(tmp_path: Path) -> None:
     assert Path(file_of(row.path)).read_bytes() == ORIGINAL.read_bytes()
     (tmp_path / "bytes\\xff.png").touch()  # a file of that very name comes first
     assert file_of(row.path) == row.path
+
+
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("path,score,status,score\na.png,0.5,ok,0.6\n")
+    with pytest.raises(DataError, match="its header names score twice; rename one"):
+        open_scores(tmp_path / "s.csv")

@@ -161,7 +161,9 @@ def score(
     best_shots = BestShots(best or 0)
     show_progress = output is not None or not sys.stdout.isatty()
     total = count_shots(images, every_s) if show_progress else len(images)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: rows are kept
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: rows are kept; Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         with (
             RowWriter(output, columns) if output else nullcontext() as rows,

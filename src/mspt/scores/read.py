@@ -264,6 +264,8 @@ def _read_csv(path: Path) -> Iterator[Record]:
     with _reading(path), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         names = next(reader, [])
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(f"{path}: its header names {', '.join(twice)} twice; rename one")
         for fields in reader:
             if not fields:
                 continue  # an empty line
