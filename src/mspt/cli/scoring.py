@@ -161,9 +161,7 @@ def score(
     best_shots = BestShots(best or 0)
     show_progress = output is not None or not sys.stdout.isatty()
     total = count_shots(images, every_s) if show_progress else len(images)
-    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: rows are kept; Windows has no SIGHUP
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    _stop_as_by_ctrl_c()
     try:
         with (
             RowWriter(output, columns) if output else nullcontext() as rows,
@@ -177,6 +175,13 @@ def score(
         click.echo(f"{failed} of {written} rows are not ok", err=True)
     if strict and failed:
         sys.exit(1)
+
+
+def _stop_as_by_ctrl_c() -> None:
+    """Let SIGTERM and SIGHUP, which Windows lacks, keep the rows as Ctrl-C does."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _write_rows(
