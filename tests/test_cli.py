@@ -391,6 +391,7 @@ def test_captions_beside_photos_are_counted_in_a_line(
     every = run_cli("score", "set", "--all-files")
     assert len(every.stdout.splitlines()) == 10
     assert "passed over" not in every.stderr
+    assert "5 other files" in run_cli("score", "s*").stderr, "of a folder that a pattern matched"
     named = run_cli("score", "set/a.txt", "set/*.txt")
     assert len(named.stdout.splitlines()) == 3, "what was named gets its row"
 
@@ -420,6 +421,17 @@ def test_lists_name_the_photos(run_cli: RunCli, set_with_captions: Path) -> None
         done = run_cli("score", "--from", *options)
         assert done.returncode == 0, done.stderr
         assert [line[8:] for line in done.stdout.splitlines()] == ["set/a.png", "set/b.PNG"]
+
+
+def test_a_listed_name_is_no_pattern(run_cli: RunCli, set_with_captions: Path) -> None:
+    here = set_with_captions.parent
+    shutil.copy(ORIGINAL, here / "img1.png")
+    (here / "list.txt").write_bytes("\ufeffimg[1].png\nset/a.png\n".encode())
+    done = run_cli("score", "--from", "list.txt")
+    assert [line.split()[0] == "-" for line in done.stdout.splitlines()] == [True, False]
+    assert "img[1].png: cannot be read" in done.stderr
+    (here / "nul").write_bytes(b"a*.png\0b.png\0")
+    assert "if they end the paths, add -0" in run_cli("score", "--from", "nul").stderr
 
 
 def test_a_list_may_come_through_a_pipe(set_with_captions: Path) -> None:

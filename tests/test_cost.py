@@ -94,6 +94,55 @@ def test_usual_files_pass(form: str) -> None:
     assert decode_rgb(encode(Image.open(ORIGINAL).convert("RGB"), form)).shape == (320, 320, 3)
 
 
+def hidden_scans() -> bytes:
+    """Hide scans from whoever takes TEM, which has no length, for a segment."""
+    data = jpeg(progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + b"\xff\x01" + data[start:-2] * 200 + data[-2:]
+
+
+def many_segments() -> bytes:
+    data = jpeg()
+    return data[:2] + b"\xff\xe3\x00\x02" * 5000 + data[2:]
+
+
+def text_for_a_tile() -> bytes:
+    strips = [(273, 4, 1, 200), (277, 3, 1, 1), (278, 4, 1, 64), (279, 4, 1, 4096)]
+    return tiff(*SIZE, *strips, (322, 2, 4, 0x787878), (323, 4, 1, 10**8))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (hidden_scans, "scans of a JPEG"),
+        (many_segments, "more than 2048 segments"),
+        (text_for_a_tile, "tiles have a size that is no number"),
+    ],
+)
+def test_what_hides_its_cost_is_named_too(make: Callable[[], bytes], says: str) -> None:
+    with pytest.raises(ImageTooLargeError, match=says):
+        decode_rgb(make())
+
+
+def test_fill_behind_a_photo_is_harmless() -> None:
+    assert decode_rgb(jpeg() + b"\xff" * 200_000).shape == (320, 320, 3)
+
+
+def test_a_tiff_of_many_pages_is_read_by_its_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    pages = [Image.open(ORIGINAL).convert("RGB")] * 3
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    assert decode_rgb(buffer.getvalue()).shape == (320, 320, 3)
+
+
+def test_an_even_lower_part_behind_restart_markers_is_the_photos() -> None:
+    rgb = np.array(Image.open(ORIGINAL).convert("RGB"))
+    rgb[220:] = 255
+    data = encode(rgb, "JPEG", restart_marker_rows=1)
+    place = data.index(b"\xff\xd2") + 40
+    assert decode_rgb(data[:place] + data[place + 3 :]).shape == (320, 320, 3)
+
+
 def test_a_video_behind_a_photo_is_not_counted() -> None:
     motion_photo = jpeg(progressive=True) + b"\xff\xda\x00\x02" * 500
     assert decode_rgb(motion_photo).shape == (320, 320, 3)

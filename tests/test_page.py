@@ -97,6 +97,10 @@ def test_photos_become_cards_best_first_and_nobody_else_is_asked(
     scores = {p.name: Scorer().score(p).score for p in photos}
     best_first = sorted(scores, key=lambda name: -scores[name])
     assert [card[-1] for card in cards] == [*best_first, "broken.jpg"]
+    assert [card[-2] for card in cards] == [
+        *("kept" if scores[name] >= 0.5 else "not kept" for name in best_first),
+        "not kept",
+    ]
     assert [card[0] for card in cards[:3]] == [f"{scores[name]:.3f}" for name in best_first]
     assert "too dark" in next(card for card in cards if card[-1].startswith("under"))
     assert "not an image of a known format" in cards[-1][1]
@@ -126,8 +130,10 @@ def test_the_page_fits_a_phone_and_is_named_for_screen_readers(
     browser.get(f"{address}/")
     width = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert browser.execute_script(width) == 0, "nothing is wider than the screen"
-    for element in browser.find_elements("css selector", "input, button"):
+    for element in browser.find_elements("css selector", "input, button, meter"):
         label = browser.execute_script(
-            "const e = arguments[0]; return e.textContent || e.labels?.[0]?.textContent", element
+            "const e = arguments[0];"
+            "return e.ariaLabel || e.labels?.[0]?.textContent || e.textContent",
+            element,
         )
         assert label.strip(), element.get_attribute("id")

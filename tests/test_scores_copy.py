@@ -170,3 +170,8 @@ def test_how_to_copy_needs_a_place_to_copy_to(tmp_path: Path) -> None:
     for option in ("--tree", "--link"):
         done = CliRunner().invoke(filter_, [str(tmp_path / "s.csv"), "--top", "1", option])
         assert "add --copy-to DIR" in str(done.exception)
+
+
+def test_nothing_chosen_is_copied_to_no_tree(tmp_path: Path) -> None:
+    done = copy_photos([], tmp_path / "out", on_progress=lambda *_: None, keep_tree=True)
+    assert done.copied == 0

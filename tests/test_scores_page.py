@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Iterable
 from html.parser import HTMLParser
@@ -414,3 +415,16 @@ def test_the_page_of_a_cut_says_what_a_threshold_drops_and_links_to_the_photos(
             ["s.csv", "-o", "out.html", "--keep", "0.5", "--min-score", "0.5"],
             catch_exceptions=False,
         )
+
+
+def test_needed_columns_are_enough_and_names_may_be_any_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(ORIGINAL.read_bytes())
+    (tmp_path / "s.csv").write_text("path,score,status\n\\xff.png,0.5,ok\nb.png,,unreadable\n")
+    done = CliRunner().invoke(report, ["s.csv", "-o", "out.html"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert [link["href"] for link in Page((tmp_path / "out.html").read_text()).all("a")] == [
+        "%FF.png"
+    ]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import FACES, ORIGINAL, encode
@@ -21,7 +22,9 @@ from mspt.results import COLUMNS, FACTOR_COLUMNS
 from mspt.serve.app import create_app
 from mspt.serve.problems import ProblemError
 from mspt.serve.queue import Queue
+from mspt.serve.routes import _client
 from mspt.serve.settings import Settings
+from mspt.serve.upload import read_uploads
 
 PNG = {"Content-Type": "image/png"}
 PHOTO = ORIGINAL.read_bytes()
@@ -266,7 +269,7 @@ def test_a_photo_that_takes_too_long_keeps_its_thread_until_it_is_done() -> None
         queue = Queue(threads=1, max_waiting=9, max_per_client=9)
         with pytest.raises(ProblemError, match=r"took longer than 0.1 s") as late:
             await queue.run(goes_on.wait, 0.1)
-        assert late.value.status == 503
+        assert late.value.status == 422, "asking again would not help"
         second = asyncio.create_task(queue.run(time.perf_counter, 5))
         await asyncio.sleep(0.1)
         assert not second.done(), "the only thread is still at the first photo"
@@ -277,15 +280,59 @@ def test_a_photo_that_takes_too_long_keeps_its_thread_until_it_is_done() -> None
     asyncio.run(ask())
 
 
-def test_a_server_that_stops_finishes_what_it_took_and_takes_no_more() -> None:
-    async def ask() -> None:
-        queue = Queue(threads=1, max_waiting=9, max_per_client=9)
-        work = asyncio.create_task(queue.run(lambda: time.sleep(0.2) or "done", 5))
-        await asyncio.sleep(0.05)
-        queue.close()
-        with pytest.raises(ProblemError, match="the server is stopping"):
-            async with queue.admit("a"):
-                pass
-        assert await work == "done"
+# ---- what strangers try ----
 
-    asyncio.run(ask())
+
+def test_a_body_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        headers = {"content-type": "image/png"}  # noqa: RUF012
+
+        async def stream(self):
+            while True:
+                await asyncio.sleep(0.05)
+                yield b"x"
+
+    with pytest.raises(ProblemError, match="did not arrive within 0.2 s") as late:
+        asyncio.run(read_uploads(Slow(), Settings(timeout_s=0.2), max_files=1))
+    assert late.value.status == 408
+
+
+def test_faces_cannot_be_found_without_a_detector(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MSPT_DETECTOR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    answer = client.post("/v1/score", params={"detect": True}, content=PHOTO, headers=PNG)
+    assert answer.status_code == 422
+    assert "detector" in problem_of(answer) or "opencv" in problem_of(answer)
+
+
+def test_any_name_comes_back_as_text(client: TestClient) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="\\ud800.jpg"\r\n'
+        b"Content-Type: image/png\r\n\r\n" + PHOTO + b"\r\n--b--\r\n"
+    )
+    kind = "multipart/form-data; boundary=b; charset=unicode_escape"
+    answer = client.post("/v1/score", content=body, headers={"Content-Type": kind})
+    assert answer.status_code in (200, 422)
+    assert answer.json()
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_a_customers_whole_network_is_one_client(host: str, named: str) -> None:
+    assert _client(SimpleNamespace(client=SimpleNamespace(host=host))) == named
+
+
+def test_the_page_of_the_interface_fetches_nothing(client: TestClient) -> None:
+    page = client.get("/docs").text
+    for said in ("POST /v1/score", "POST /v1/score/batch", "GET /v1/models", "detect", "429"):
+        assert said in page
+    assert "<script" not in page
+    assert "https://" not in page

@@ -122,15 +122,18 @@ def score(
     _check_best_options(every, best, best_to)
     _check_output_options(output, resume, overwrite)
     every_s = parse_interval(every) if every else None
-    paths += _read_list_options(source, column, nul, root, has_paths=bool(paths))
+    listed = _read_list_options(source, column, nul, root, has_paths=bool(paths))
     found = find_images(
-        paths, exclude=[output, journal_of(output)] if output else (), all_files=all_files
+        paths,
+        listed=listed,
+        exclude=[output, journal_of(output)] if output else (),
+        all_files=all_files,
     )
     images = found.files
     if found.passed_over:
         click.echo(f"{found.describe_others()}; --all-files gives each a row", err=True)
     if not images:
-        raise ConfigError(f"nothing to score: no file found at {_some(paths)}")
+        raise ConfigError(f"nothing to score: no file found at {_some(paths + listed)}")
     if spreadsheet_safe:
         images = [unlike_formula(image) for image in images]
     if best and not any(map(is_video, images)):

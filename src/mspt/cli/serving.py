@@ -1,15 +1,13 @@
 """`mspt serve`: scoring over HTTP, and the page."""
 
-import os
 import webbrowser
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mspt.cli.options import BACKEND_HELP, MODEL_HELP, extra
-from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
     from mspt.inference.session import Backend
@@ -20,7 +18,7 @@ _MIB = 2**20
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
@@ -39,7 +37,8 @@ _MIB = 2**20
 @click.option("--max-batch", default=64, show_default=True, help="Photos of a request.")
 @click.option("--max-waiting", default=64, show_default=True, help="Requests that may wait.")
 @click.option("--max-per-client", default=16, show_default=True, help="Of one address at a time.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds for one photo.")
+@click.option("--max-faces", default=32, show_default=True, help="Scored of a photo.")
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds for a body, a photo.")
 def serve(
     host: str,
     port: int,
@@ -57,6 +56,7 @@ def serve(
     max_batch: int,
     max_waiting: int,
     max_per_client: int,
+    max_faces: int,
     timeout: float,
 ) -> None:
     """Serve scores over HTTP, and a page to drop photos on.
@@ -86,12 +86,12 @@ def serve(
         max_batch=max_batch,
         max_waiting=max_waiting,
         max_per_client=max_per_client,
+        max_faces=max_faces,
         timeout_s=timeout,
     )
-    if workers > 1 and port == 0:
-        raise ConfigError("--port 0 picks a free port for one process; name one for --workers")
     settings.export()
     app = create_app(settings)  # an error of the model's file shows now
+    click.echo(f"http://{host}:{port}  (Ctrl-C stops; accepted requests are finished)", err=True)
     if open_page:
         address = f"http://{host}:{port}"
         Timer(1.5, webbrowser.open, [address]).start()
@@ -101,29 +101,7 @@ def serve(
         host=host,
         port=port,
         workers=workers,
-        log_config=_log_config(),
-        access_log=False,
+        log_level="warning",
+        access_log=False,  # app.py writes its own, without names
         server_header=False,
-        timeout_graceful_shutdown=int(timeout) + 1,
     )
-
-
-def _log_config() -> dict[str, Any]:
-    """Return how to log: a line per event on stderr, JSON for requests."""
-    level = os.environ.get("MSPT_LOG", "INFO")
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-        "handlers": {
-            "stderr": {
-                "class": "logging.StreamHandler",
-                "formatter": "plain",
-                "stream": "ext://sys.stderr",
-            }
-        },
-        "loggers": {
-            name: {"handlers": ["stderr"], "level": level, "propagate": False}
-            for name in ("uvicorn", "mspt.serve")
-        },
-    }

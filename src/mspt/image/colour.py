@@ -20,6 +20,7 @@ from PIL import Image, ImageCms
 _MODES = {"RGB": "RGB", "RGBA": "RGBA", "L": "RGB", "CMYK": "RGB"}  # of the input, of the result
 _SPACE_OF_MODE = {"RGB": "RGB ", "RGBA": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 _REMEMBERED = 64  # profiles
+_LARGEST = 4 * 2**20  # bytes of a profile that counts: printers' have up to three million
 _STEPS = 6  # levels a channel, of the colours on which a profile is tried
 _INVISIBLE = 2  # grey values: a profile that moves colours no further is sRGB
 
@@ -55,7 +56,7 @@ def has_other_colours(image: Image.Image) -> bool:
 def _profile_of(image: Image.Image) -> bytes:
     profile = image.info.get("icc_profile")
     if isinstance(profile, bytes) and profile:
-        return profile
+        return profile if len(profile) <= _LARGEST else b""
     if "srgb" in image.info or image.format != "PNG":
         return b""
     return _profile_of_png(image.info.get("gamma"), image.info.get("chromaticity"))

@@ -14,12 +14,14 @@ from PIL import Image, TiffImagePlugin
 from mspt.errors import ImageTooLargeError
 
 MAX_SCANS = 100  # of a JPEG: each passes over all pixels
+MAX_SEGMENTS = 2048  # of a JPEG before its first scan: profiles and depth maps take some hundred
 MAX_EXIF = 32  # segments of a JPEG: Pillow copies all before for each
 MAX_PROFILES = 4  # chunks of a PNG: each may unpack to a megabyte
 MAX_RUN_PX = 512  # pixels that a byte of a run-length coded BMP may stand for; a run has 255 in two
 _FILL = b"\xff" * 2**16  # between a JPEG's segments; Pillow takes it byte by byte
 _SCAN = b"\xff\xda"
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # no stuffing, no fill, no restart
+# Of a segment with a length: no stuffing, no fill, no TEM, restart or start.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")
 _RLE = (1, 2)  # BMP's compression
 
 # TIFF's tags
@@ -28,12 +30,24 @@ _MAX_PARTS_OF_SIDE = 4  # strips or tiles per pixel of the image's height
 
 
 def check_jpeg(data: bytes) -> None:
-    """Refuse too many scans, too many Exif segments, and long fill between segments."""
+    """Refuse too many scans, too many segments before them, and long fill among these."""
+    head = _head_of(data)
+    _refuse_above(MAX_EXIF, head.count(b"Exif\0\0"), "Exif segments of a JPEG")
+    if _FILL in head:
+        raise ImageTooLargeError(f"{len(_FILL)} fill bytes in a row in a JPEG; save it anew")
     if data.count(_SCAN) > MAX_SCANS:  # what is behind the picture, such as a video, has some, too
         _refuse_above(MAX_SCANS, _count_scans(data), "or more scans of a JPEG")
-    _refuse_above(MAX_EXIF, data.count(b"Exif\0\0"), "Exif segments of a JPEG")
-    if _FILL in data:
-        raise ImageTooLargeError(f"{len(_FILL)} fill bytes in a row in a JPEG; save it anew")
+
+
+def _head_of(data: bytes) -> bytes:
+    """Return a JPEG up to its first scan, refusing too many segments."""
+    place = 2
+    for _ in range(MAX_SEGMENTS):
+        found = _MARKER.search(data, place)
+        if not found or found[0] == _SCAN:
+            return data[: found.start() if found else len(data)]
+        place = _behind(data, found)
+    raise ImageTooLargeError(f"more than {MAX_SEGMENTS} segments of a JPEG; save it anew")
 
 
 def _count_scans(data: bytes) -> int:
@@ -44,8 +58,13 @@ def _count_scans(data: bytes) -> int:
         if not found or found[0] == b"\xff\xd9":
             break
         scans += found[0] == _SCAN
-        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        place = _behind(data, found)
     return scans
+
+
+def _behind(data: bytes, marker: re.Match[bytes]) -> int:
+    """Return where a segment ends: a marker, and as many bytes as its next two say."""
+    return marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
 
 
 def check_png(data: bytes) -> None:
@@ -66,7 +85,10 @@ def check_bmp(data: bytes) -> None:
 def check_tiff(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
     """Refuse tiles larger than an image may be, and more strips or tiles than rows."""
     tags = image.tag_v2
-    tile = tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0)
+    sides = (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0))
+    if not all(isinstance(side, int) for side in sides):  # text times a number would be long text
+        raise ImageTooLargeError("a TIFF's tiles have a size that is no number; save it anew")
+    tile = sides[0] * sides[1]
     _refuse_above(max(max_pixels // 8, image.width * image.height * 4), tile, "pixels of a tile")
     parts = tags.get(_STRIPS) or tags.get(_TILES) or ()
     count = len(parts) if isinstance(parts, tuple) else 1

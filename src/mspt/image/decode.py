@@ -44,6 +44,7 @@ MAX_PIXELS = 128_000_000  # of one image: a 108-megapixel phone photo passes
 MIN_SIDE_PX = 32  # below, even an eye is less than a pixel
 
 _EXIF_ORIENTATION = 0x0112
+_RESTARTS = b"\xff\xdd\x00\x04"  # JPEG's segment that says how often restart markers come
 _MISSING_SHARE = 0.05  # of a JPEG's rows: where more are missing, it is no photo any more
 
 Reserve = Callable[[int], None]  # told how many pixels are to be decoded, before they are
@@ -165,7 +166,8 @@ def _decode_jpeg(image: Image.Image, data: bytes) -> RGB:
     except ValueError as error:
         # simplejpeg refuses what libjpeg merely warns of; Pillow tells the cut from the harmless.
         rgb = rgb_of_pil(image)
-        if "premature end" in str(error):
+        # Behind a restart marker decoding finds its way again: an even part may be the photo's.
+        if "premature end" in str(error) and _RESTARTS not in data:
             _refuse_missing_part(np.asarray(image))
         return rgb
     if has_other_colours(image):

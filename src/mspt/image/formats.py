@@ -40,6 +40,7 @@ _SUBFILE, _COMPRESSION, _PHOTOMETRIC, _SUB_IFDS, _SAMPLE_FORMAT, _DNG_VERSION = 
     254, 259, 262, 330, 339, 50706,
 )  # fmt: skip
 _REDUCED_COPY = 1  # bit of _SUBFILE
+_MAX_PAGES = 64  # of a TIFF that are looked at
 _CAMERA_PIXELS = frozenset({32803, 34892})  # _PHOTOMETRIC: a sensor's colour filters, linear RAW
 _IEEE_FLOAT = 3  # _SAMPLE_FORMAT
 _UNREADABLE = {50001: "WebP", 50002: "JPEG XL", 34887: "LERC", 34925: "LZMA", 50000: "Zstandard"}
@@ -111,8 +112,11 @@ def find_tiff_page(image: Image.Image) -> None:
         DecodeError: if there is none, saying what the file is.
     """
     reason = ""
-    for page in range(getattr(image, "n_frames", 1)):
-        image.seek(page)
+    for page in range(_MAX_PAGES):  # one by one: to count them all takes time that grows faster
+        try:
+            image.seek(page)
+        except EOFError:
+            break
         tags = image.tag_v2  # type: ignore[attr-defined]
         reason = _not_a_photo(tags)
         if not reason and (packed := _UNREADABLE.get(tags.get(_COMPRESSION, 1))):

@@ -11,9 +11,11 @@ was typed: its row says why. Patterns match names in upper and lower case alike.
 
 import glob
 import os
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 # What lies beside photos: captions, labels, features, edits, lists, and what systems leave.
@@ -41,35 +43,42 @@ class Found:
 
 
 def find_images(
-    paths: Sequence[str], *, exclude: Collection[Path] = (), all_files: bool = False
+    paths: Sequence[str],
+    *,
+    listed: Sequence[str] = (),
+    exclude: Collection[Path] = (),
+    all_files: bool = False,
 ) -> Found:
     """Return all files that the paths stand for; none if not one of them exists.
 
     Args:
         paths: as typed.
+        listed: paths of a list: files, whatever characters their names have.
         exclude: files to leave out, such as the output, which a second run finds in the folder.
         all_files: whether files in folders count that are plainly no photos.
     """
     found = Found([])
-    for path in paths:
-        if os.path.isfile(path):
-            files, is_named = [path], True
+    named = ((file, True) for file in listed)
+    for file, is_named in chain(chain.from_iterable(map(_files_of, paths)), named):
+        if any(_is_same(file, other) for other in exclude):
+            continue
+        if not all_files and not is_named and (kind := _other_kind(file)):
+            found.passed_over[kind] += 1
         else:
-            files, is_named = list(_expand(path)), not _stands_for_any(path)
-        for file in files or [path]:
-            if any(_is_same(file, other) for other in exclude):
-                continue
-            if not all_files and not is_named and (kind := _other_kind(file)):
-                found.passed_over[kind] += 1
-            else:
-                found.files.append(file)
+            found.files.append(file)
     exists = any(os.path.isfile(file) for file in found.files)
     return found if exists else Found([], found.passed_over)
 
 
-def _stands_for_any(path: str) -> bool:
-    """Tell whether a path says nothing of the kind of its files, as a folder or `*` does."""
-    return os.path.isdir(path) or os.path.basename(path).strip("*") == ""
+def _files_of(path: str) -> Iterator[tuple[str, bool]]:
+    """Yield what a path stands for, and whether it names the kind of file, as `*.txt` does."""
+    if os.path.isfile(path):
+        yield path, True
+        return
+    says_kind = os.path.basename(path).strip("*") != "" and not os.path.isdir(path)
+    depth = sys.maxsize if "**" in Path(path).parts else len(Path(path).parts)
+    for file in list(_expand(path)) or [path]:
+        yield file, says_kind and len(Path(file).parts) <= depth  # else of a folder that matched
 
 
 def _other_kind(path: str) -> str:

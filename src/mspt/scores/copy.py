@@ -68,7 +68,7 @@ def copy_photos(
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made: {error.strerror or error}") from error
     report, names = CopyReport(), Names(folder)
-    top = _shared_folder(photos) if keep_tree else None
+    top = _shared_folder(photos) if keep_tree and photos else None
     for done, photo in enumerate(photos, 1):
         try:
             source = _open_photo(Path(file_of(photo)))

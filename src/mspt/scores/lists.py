@@ -5,6 +5,7 @@ Out:  the paths in it, as they stand: relative ones mean the working directory, 
       named.
 """
 
+import codecs
 import os
 import sys
 from collections.abc import Iterator
@@ -53,7 +54,10 @@ def _column(path: Path, wanted: str) -> Iterator[str]:
             asked = f"no column {wanted!r}" if wanted else "no column that is known to hold paths"
             raise DataError(f"{path}, line {line}: {asked}; it has {', '.join(cells)}; --column")
         if cells[name]:
-            yield file_of(str(cells[name]))
+            try:
+                yield file_of(str(cells[name]))
+            except UnicodeEncodeError as error:
+                raise DataError(f"{path}, line {line}: {name} is no text: {error}") from error
 
 
 def _lines(source: str, nul: bool) -> Iterator[str]:
@@ -61,6 +65,8 @@ def _lines(source: str, nul: bool) -> Iterator[str]:
         data = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror or error}") from error
-    for line in data.split(b"\0" if nul else b"\n"):
+    if not nul and b"\0" in data:
+        raise DataError(f"{source}: holds NUL bytes; if they end the paths, add -0")
+    for line in data.removeprefix(codecs.BOM_UTF8).split(b"\0" if nul else b"\n"):
         if path := os.fsdecode(line if nul else line.removesuffix(b"\r")):
             yield path

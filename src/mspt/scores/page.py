@@ -46,7 +46,8 @@ def write_report(output: Path, summary: Summary, *, title: str | None = None) ->
         photo = file_of(row.path)
         if not os.path.isfile(photo):
             return None
-        return quote(os.path.relpath(photo, output.parent or ".").replace(os.sep, "/"))
+        relative = os.path.relpath(photo, output.parent).replace(os.sep, "/")
+        return quote(os.fsencode(relative))  # bytes: names need not be UTF-8
 
     title = title or f"Perceptual quality of {summary.photos:,} photos"
     page = render_report(summary, title=title, picture_of=picture_of, link_to=link_to)

@@ -10,20 +10,24 @@ Logs say what was asked and how it went, never what was in a photo or how it is 
 
 import json
 import logging
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib import resources
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 import mspt
+from mspt.serve.docs import docs_page
 from mspt.serve.problems import ProblemError
 from mspt.serve.routes import health_routes, scoring_routes
 from mspt.serve.service import Service
@@ -34,16 +38,14 @@ DESCRIPTION = (
     "forgotten with the answer."
 )
 _log = logging.getLogger("mspt.serve")
+LOG_VARIABLE = "MSPT_LOG"  # WARNING leaves out the lines of requests that went well
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
+    "media-src blob:; frame-ancestors 'none'",
 }
-_PAGE_POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; media-src blob:; frame-ancestors 'none'"
-)
-_DOCS = ("/docs", "/openapi.json")
-
 Next = Callable[[Request], Awaitable[Response]]
 
 
@@ -58,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings.inherited()
     service = Service(settings)
+    _write_log()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -69,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=mspt.__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # ours is below
         redoc_url=None,
     )
     if settings.cors_origins:
@@ -84,9 +88,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.include_router(scoring_routes(service))
     app.include_router(health_routes(service))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(docs_page(app.openapi()))
+
     page = resources.files("mspt.serve").joinpath("page")
     app.mount("/", StaticFiles(directory=str(page), html=True), name="page")
     return app
+
+
+def _write_log() -> None:
+    """Send the log's lines to stderr as they are, whatever server runs the application."""
+    if not _log.handlers:
+        _log.addHandler(logging.StreamHandler(sys.stderr))
+        _log.setLevel(os.environ.get(LOG_VARIABLE, "INFO"))
 
 
 def _watched_by(service: Service) -> Callable[[Request, Next], Awaitable[Response]]:
@@ -109,9 +125,12 @@ def _watched_by(service: Service) -> Callable[[Request, Next], Awaitable[Respons
         service.metrics.requests.labels(route, str(response.status_code)).inc()
         service.metrics.seconds.labels(route).observe(seconds)
         response.headers.update(_HEADERS)
-        if not route.startswith(_DOCS):
-            response.headers["Content-Security-Policy"] = _PAGE_POLICY
-        line = {"route": route, "status": response.status_code, "ms": round(1000 * seconds, 1)}
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "route": route,
+            "status": response.status_code,
+            "ms": round(1000 * seconds, 1),
+        }
         _log.info(json.dumps(line))
         return response
 

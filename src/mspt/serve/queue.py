@@ -34,7 +34,6 @@ class Queue:
             max_per_client,
         )
         self._clients: Counter[str] = Counter()
-        self.is_closing = False
 
     @property
     def requests(self) -> int:
@@ -46,11 +45,8 @@ class Queue:
         """Let a request in.
 
         Raises:
-            ProblemError: 503 if too many wait or the server stops, 429 if too many are this
-                client's.
+            ProblemError: 503 if too many wait, 429 if too many are this client's.
         """
-        if self.is_closing:
-            raise busy(_RETRY_S, "the server is stopping; ask again")
         if self._clients[client] >= self._max_per_client:
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
@@ -71,7 +67,7 @@ class Queue:
         """Run a function on a thread as soon as one is free.
 
         Raises:
-            ProblemError: 503 if it takes longer than `timeout_s`.
+            ProblemError: 422 if it takes longer than `timeout_s`: asking again would not help.
         """
         await self._free.acquire()
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -79,7 +75,10 @@ class Queue:
         try:
             return await asyncio.wait_for(asyncio.shield(future), timeout_s)
         except TimeoutError:
-            raise busy(_RETRY_S, f"the photo took longer than {timeout_s:g} s to score") from None
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"the photo took longer than {timeout_s:g} s to score; send a smaller one",
+            ) from None
 
     def _release(self, future: "asyncio.Future[T]") -> None:
         self._free.release()
@@ -87,6 +86,5 @@ class Queue:
             future.exception()  # looked at: nobody may wait for it any more
 
     def close(self) -> None:
-        """Let no more requests in; what runs is finished."""
-        self.is_closing = True
-        self._pool.shutdown(wait=False, cancel_futures=False)
+        """Let the threads end when their work is done."""
+        self._pool.shutdown(wait=False)

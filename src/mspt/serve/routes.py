@@ -4,6 +4,7 @@ In:   a Service.
 Out:  routers; every error is a ProblemError.
 """
 
+import ipaddress
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +19,7 @@ from mspt.serve.service import Row, Service
 from mspt.serve.settings import TOKEN_VARIABLE
 from mspt.serve.upload import Upload, read_uploads
 
+_CUSTOMER_BITS = 64
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
     "schema": {
@@ -42,6 +44,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     int(status): {"description": status.phrase, "content": {"application/problem+json": {}}}
     for status in (
         HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -139,8 +142,6 @@ def health_routes(service: Service) -> APIRouter:
 
     @router.get("/readyz")
     async def ready() -> dict[str, str]:
-        if service.queue.is_closing:
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping")
         return {"status": "ready", "model": service.model.label}
 
     @router.get("/metrics")
@@ -153,4 +154,12 @@ def health_routes(service: Service) -> APIRouter:
 
 
 def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """Return whose request it is: an address, of IPv6 the network that one customer has."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a socket's file, or a test
+        return host
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, _CUSTOMER_BITS), strict=False))
+    return host

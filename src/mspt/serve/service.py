@@ -7,18 +7,20 @@ Out:  rows as the command line writes them.
 import base64
 import hmac
 import io
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request
 from PIL import Image
 
-from mspt.errors import DecodeError
+from mspt.arrays import RGB
+from mspt.errors import ConfigError, DecodeError, ImageError, MissingExtraError
 from mspt.image.crop import crop_square
-from mspt.image.decode import decode_rgb
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.parallel import usable_cores
 from mspt.results import QualityScore
 from mspt.serve.metrics import Metrics
+from mspt.serve.problems import ProblemError
 from mspt.serve.queue import Queue
 from mspt.serve.settings import Settings, token
 from mspt.serve.upload import Upload
@@ -37,19 +39,40 @@ class Service:
             ConfigError, ModelError: as `Scorer`.
         """
         self.settings, self.metrics, self.token = settings, Metrics(), token()
-        self._scorers = {factors: _load(settings, factors=factors) for factors in (False, True)}
-        self.model = self._scorers[False]
+        self.model = Scorer(
+            settings.model,
+            backend=settings.backend,
+            detector=settings.detector,
+            trust_detector=settings.trust_detector,
+            max_pixels=settings.max_pixels,
+        )
+        self._scorers = {False: self.model, True: self.model.with_factors()}
         self.queue = Queue(
             settings.threads or usable_cores(), settings.max_waiting, settings.max_per_client
         )
 
     def score(self, upload: Upload, *, detect: bool, factors: bool, crop: bool) -> list[Row]:
-        """Return the rows of one photo; on a thread."""
-        faces = FaceSearch() if detect else None
-        (results,) = self._scorers[factors].score_photos([upload.data], workers=1, faces=faces)
-        rows = [result.to_dict() | {"path": upload.name} for result in results]
+        """Return the rows of one photo; on a thread.
+
+        Raises:
+            ProblemError: 422 if faces are wanted and this server has nothing to find them with.
+        """
+        scorer = self._scorers[factors]
+        faces = FaceSearch(max_faces=self.settings.max_faces) if detect else None
+        # Decoded once, for the scores and for the squares that are sent back.
+        photo: bytes | RGB = upload.data
         if crop:
-            _add_squares(rows, results, upload.data)
+            try:
+                photo = scorer.decode(upload.data)
+            except ImageError:
+                crop = False  # the row says why
+        try:
+            (results,) = scorer.score_photos([photo], workers=1, faces=faces)
+        except (ConfigError, MissingExtraError) as error:
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+        rows = [result.to_dict() | {"path": upload.name} for result in results]
+        if crop and not isinstance(photo, bytes):
+            _add_squares(rows, results, photo)
         for row in rows:
             self.metrics.photos.labels(row["status"]).inc()
         return rows
@@ -66,22 +89,8 @@ class Service:
         return not self.token or hmac.compare_digest(shown, f"Bearer {self.token}".encode())
 
 
-def _load(settings: Settings, *, factors: bool) -> Scorer:
-    return Scorer(
-        settings.model,
-        backend=settings.backend,
-        detector=settings.detector,
-        trust_detector=settings.trust_detector,
-        factors=factors,
-        max_pixels=settings.max_pixels,
-    )
-
-
-def _add_squares(rows: list[Row], results: list[QualityScore], data: bytes) -> None:
+def _add_squares(rows: list[Row], results: list[QualityScore], rgb: RGB) -> None:
     """Add to each row the square that was scored, as base64 of a JPEG."""
-    if not any(result.square for result in results):
-        return
-    rgb = decode_rgb(data)
     for row, result in zip(rows, results, strict=True):
         if result.square:
             picture = Image.fromarray(crop_square(rgb, result.square))

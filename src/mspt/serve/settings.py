@@ -33,14 +33,23 @@ class Settings:
     max_batch: int = 64  # photos a request
     max_waiting: int = 64  # requests that may wait; more are told to come back
     max_per_client: int = 16  # requests of one address at a time
-    timeout_s: float = 30.0  # for one photo, waiting not counted
+    max_faces: int = 32  # scored of a photo, the largest
+    timeout_s: float = 30.0  # for a body to arrive, and for a photo to be scored
     cors_origins: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
 
     def __post_init__(self) -> None:
         """Refuse limits under which nothing could be served."""
-        for name in ("max_body", "max_image", "max_batch", "max_waiting", "max_per_client"):
+        limits = (
+            "max_body",
+            "max_image",
+            "max_batch",
+            "max_waiting",
+            "max_per_client",
+            "max_faces",
+        )
+        for name in limits:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")
         if not self.timeout_s > 0:

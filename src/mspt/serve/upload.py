@@ -4,6 +4,7 @@ In:   a request: the bytes of one photo, or multipart/form-data with several.
 Out:  Uploads; a ProblemError where the body is too large, of another kind, or damaged.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -42,7 +43,8 @@ async def read_uploads(request: Request, settings: Settings, *, max_files: int) 
     """Return the photos of a request, at least one.
 
     Raises:
-        ProblemError: 413 for too many bytes, 415 for another type, 422 for a body without a photo.
+        ProblemError: 408 for a body that does not arrive in time, 413 for too many bytes, 415 for
+            another type, 422 for a body without a photo.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_multipart = kind == _MULTIPART
@@ -52,7 +54,15 @@ async def read_uploads(request: Request, settings: Settings, *, max_files: int) 
             f"Content-Type {kind or 'missing'!r} is not taken; send the photo as image/jpeg or "
             "the like, or photos as multipart/form-data",
         )
-    body = await _read_body(request, settings.max_body if is_multipart else settings.max_image)
+    limit = settings.max_body if is_multipart else settings.max_image
+    try:
+        async with asyncio.timeout(settings.timeout_s):
+            body = await _read_body(request, limit)
+    except TimeoutError:
+        raise ProblemError(
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"the body did not arrive within {settings.timeout_s:g} s; send fewer bytes at once",
+        ) from None
     uploads = await _parts(request, body, max_files) if is_multipart else [Upload("", body)]
     if not uploads or not body:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "the request holds no photo; send one")
@@ -87,6 +97,11 @@ async def _parts(request: Request, body: bytes, max_files: int) -> list[Upload]:
         ) from error
     try:
         files = [item for _, item in form.multi_items() if isinstance(item, UploadFile)]
-        return [Upload(file.filename or "", await file.read()) for file in files]
+        return [Upload(_text(file.filename or ""), await file.read()) for file in files]
     finally:
         await form.close()
+
+
+def _text(name: str) -> str:
+    """Return a name that JSON can hold, whatever charset the form claims."""
+    return name.encode("utf-8", "replace").decode()

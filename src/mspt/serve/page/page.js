@@ -3,6 +3,7 @@
 
 const AT_ONCE = 4; // requests at a time
 const LIVE_MS = 250; // least time between two scores of the webcam
+const TRIES = 60; // of a request that is told to come back
 const ADVICE = {
   blurred: "Hold still, and let the camera focus.",
   noisy: "Find more light.",
@@ -22,6 +23,7 @@ let waiting = [];
 let running = 0;
 let failed = 0;
 let passedOver = 0; // files that are no photos
+let generation = 0; // raised by clear: what was on its way then is dropped
 
 byId("host").textContent = location.host;
 
@@ -31,12 +33,13 @@ async function score(blob, options) {
   const headers = { "Content-Type": blob.type.startsWith("image/") ? blob.type : "application/octet-stream" };
   const token = byId("token").value;
   if (token) headers.Authorization = `Bearer ${token}`;
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     const answer = await fetch(`v1/score?${query}`, { method: "POST", headers, body: blob });
     if (answer.ok) return (await answer.json()).rows;
     const problem = await answer.json().catch(() => ({ detail: answer.statusText }));
-    if (answer.status === 503 || answer.status === 429) {
-      await new Promise((done) => setTimeout(done, 1000 * Number(answer.headers.get("Retry-After") ?? 1)));
+    if ((answer.status === 503 || answer.status === 429) && tries < TRIES) {
+      const seconds = Number(answer.headers.get("Retry-After")) || 1;
+      await new Promise((done) => setTimeout(done, 1000 * seconds));
       continue;
     }
     if (answer.status === 401) byId("token-label").hidden = false;
@@ -66,16 +69,18 @@ async function work() {
 }
 
 async function scoreFile(file) {
-  const name = file.webkitRelativePath || file.name || "pasted photo";
+  const name = file.path || file.webkitRelativePath || file.name || "pasted photo";
+  const begun = generation;
   try {
     const detect = byId("detect").checked;
     const rows = await score(file, { factors: true, crop: true, detect });
+    if (begun !== generation) return;
     for (const row of rows) {
       if (row.status === "ok") place(name, `data:image/jpeg;base64,${row.crop}`, row);
       else fail(name, row.error || "no face found");
     }
   } catch (error) {
-    fail(name, error instanceof TypeError ? "the server cannot be reached" : error.message);
+    if (begun === generation) fail(name, error instanceof TypeError ? "the server cannot be reached" : error.message);
   }
 }
 
@@ -107,6 +112,7 @@ function show(card, url) {
     line("p", scored ? row.score.toFixed(3) : "not scored", `score ${row.band ?? ""}`),
     line("p", scored ? `${row.band}, better than ${Math.round(row.percentile)} of 100` : row.reasons),
     line("p", scored ? row.reasons : ""),
+    line("p", "kept", "kept"),
     line("p", name + face, "name"),
   );
   node.append(text);
@@ -128,7 +134,12 @@ function line(tag, text, className = "") {
 
 const least = () => Number(byId("least").value);
 const isKept = (card) => card.row.score !== null && card.row.score >= least();
-const mark = (card) => card.node.classList.toggle("below", !isKept(card));
+
+/** Say on a card whether it is kept, in words and in looks. */
+function mark(card) {
+  card.node.classList.toggle("below", !isKept(card));
+  card.node.querySelector(".kept").textContent = isKept(card) ? "kept" : "not kept";
+}
 const say = (text) => (byId("status").textContent = text);
 
 function summary() {
@@ -152,6 +163,7 @@ function download() {
 
 function clear() {
   waiting = [];
+  generation++;
   cards.length = failed = passedOver = 0;
   byId("cards").replaceChildren();
   byId("results").hidden = true;
@@ -159,14 +171,23 @@ function clear() {
 
 // ---- folders that are dropped ----
 
+/** Return the files of a dropped file or folder, each with its path; what cannot be read is left out. */
 async function filesOf(entry) {
-  if (entry.isFile) return [await new Promise((done, no) => entry.file(done, no))];
-  const reader = entry.createReader();
-  const found = [];
-  for (;;) {
-    const some = await new Promise((done, no) => reader.readEntries(done, no));
-    if (!some.length) return found;
-    for (const inner of some) found.push(...(await filesOf(inner)));
+  try {
+    if (entry.isFile) {
+      const file = await new Promise((done, no) => entry.file(done, no));
+      file.path = entry.fullPath.replace(/^\//, "");
+      return [file];
+    }
+    const reader = entry.createReader();
+    const found = [];
+    for (;;) {
+      const some = await new Promise((done, no) => reader.readEntries(done, no));
+      if (!some.length) return found;
+      for (const inner of some) found.push(...(await filesOf(inner)));
+    }
+  } catch {
+    return [];
   }
 }
 
@@ -184,16 +205,17 @@ let stream = null;
 let newest = null; // the newest picture and its row
 
 async function startWebcam() {
+  if (stream) return;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280, facingMode: "user" } });
   } catch (error) {
-    byId("results").hidden = false;
     return say(`The webcam cannot be used: ${error.message}`);
   }
   byId("video").srcObject = stream;
   await byId("video").play();
   byId("live").hidden = false;
-  while (stream) {
+  const own = stream;
+  while (stream === own) {
     const begun = performance.now();
     await scoreFrame();
     await new Promise((done) => setTimeout(done, Math.max(0, LIVE_MS - (performance.now() - begun))));
@@ -232,13 +254,13 @@ function snap() {
   say(summary());
 }
 
-const drop = byId("drop");
-drop.addEventListener("dragover", (event) => {
+// Anywhere on the page: a photo dropped beside the frame would else replace the page.
+document.addEventListener("dragover", (event) => {
   event.preventDefault();
-  drop.classList.add("over");
+  byId("drop").classList.add("over");
 });
-drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-drop.addEventListener("drop", dropped);
+document.addEventListener("dragleave", () => byId("drop").classList.remove("over"));
+document.addEventListener("drop", dropped);
 document.addEventListener("paste", (event) => add(event.clipboardData.files));
 for (const id of ["files", "folder"])
   byId(id).addEventListener("change", ({ target }) => {
