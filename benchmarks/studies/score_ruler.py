@@ -149,7 +149,7 @@ def write_tables(scores: dict[str, list[float]], model: str) -> None:
 
 def main() -> None:
     """Measure, draw and write."""
-    scorer = mspt.load()
+    scorer = mspt.load(backend="onnxruntime")
     scores = measure(scorer)
     draw(scores)
     write_tables(scores, scorer.label)
