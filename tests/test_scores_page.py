@@ -196,7 +196,8 @@ def test_the_page_of_real_photos_needs_nothing_else(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("cut.png").write_bytes(ORIGINAL.read_bytes()[:5000])
-    done = CliRunner().invoke(score, [str(FACES), "cut.png", "-o", "s.csv"])
+    options = ["-o", "s.csv", "--backend", "onnxruntime"]
+    done = CliRunner().invoke(score, [str(FACES), "cut.png", *options])
     assert done.exit_code == 0
     done = run("s.csv", "-o", "r.html")
     assert (done.exit_code, done.stderr) == (0, "")

@@ -317,7 +317,10 @@ def test_small_photos_keep_their_size_unless_they_are_to_be_enlarged(photos_csv:
     for plan, sides in ((few, [128, 128, 100]), (replace(few, enlarge=True), [128, 128, 128])):
         out = photos_csv.parent / f"enlarged-{plan.enlarge}"
         entries = read_manifest(synthesize.synthesize(photos, out, plan))
-        found = [Image.open(entry.path).size for entry in entries]
+        found = []
+        for entry in entries:
+            with Image.open(entry.path) as image:
+                found.append(image.size)
         assert found == [(side, side) for side in sides for _ in range(2)]
 
 
