@@ -23,6 +23,7 @@ from mspt.serve.app import create_app
 from mspt.serve.problems import ProblemError
 from mspt.serve.queue import Queue
 from mspt.serve.routes import _client
+from mspt.serve.service import Service
 from mspt.serve.settings import Settings
 from mspt.serve.upload import read_uploads
 
@@ -305,6 +306,14 @@ def test_faces_cannot_be_found_without_a_detector(
     answer = client.post("/v1/score", params={"detect": True}, content=PHOTO, headers=PNG)
     assert answer.status_code == 422
     assert "detector" in problem_of(answer) or "opencv" in problem_of(answer)
+
+
+def test_a_face_too_small_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"face": 0, "status": "too_small", "error": "the face's square is 20 x 20 px"}
+    monkeypatch.setattr(Service, "score", lambda self, upload, **options: [row])
+    with client_of() as client:
+        answer = client.post("/v1/score", params={"detect": True}, content=PHOTO, headers=PNG)
+    assert (answer.status_code, answer.json()) == (200, {"rows": [row]})
 
 
 def test_any_name_comes_back_as_text(client: TestClient) -> None:

@@ -93,7 +93,8 @@ def scoring_routes(service: Service) -> APIRouter:
         async with service.queue.admit(_client(request)):
             (upload,) = await read_uploads(request, settings, max_files=1)
             rows = await score_one(upload, detect, factors, crop)
-        if rows[0]["status"] in ("unreadable", "too_small", "too_large"):
+        is_of_photo = rows[0]["face"] is None  # a face too small is an answer, not a bad request
+        if is_of_photo and rows[0]["status"] in ("unreadable", "too_small", "too_large"):
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(rows[0]["error"]), row=rows[0])
         return {"rows": rows}
 
