@@ -7,6 +7,8 @@ from mspt.errors import ConfigError, MissingExtraError
 
 BACKEND_HELP = "auto (onnxruntime), onnxruntime, or openvino (extra [fast])."
 MODEL_HELP = "Embedded model's name, or an .onnx file."
+DETECTOR_HELP = "YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got."
+TRUST_HELP = "Take a detector's file that is not known."
 SCALE_HELP = "WORST,BEST of the labels as written."
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspt.cli.options import BACKEND_HELP, MODEL_HELP
+from mspt.cli.options import BACKEND_HELP, DETECTOR_HELP, MODEL_HELP, TRUST_HELP
 from mspt.cli.progress import Progress
 from mspt.errors import ConfigError
 
@@ -50,12 +50,8 @@ if TYPE_CHECKING:
 @click.option("--max-megapixels", default=128.0, show_default=True, help="Larger: too_large.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row is not ok.")
 @click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
-@click.option(
-    "--detector",
-    type=click.Path(path_type=Path),
-    help="YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got.",
-)
-@click.option("--trust-detector", is_flag=True, help="Take a detector's file that is not known.")
+@click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
+@click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--max-faces", type=click.IntRange(min=1), help="Per photo, with --detect.")
 @click.option(
     "--min-face",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspt.cli.options import BACKEND_HELP, MODEL_HELP, extra
+from mspt.cli.options import BACKEND_HELP, DETECTOR_HELP, MODEL_HELP, TRUST_HELP, extra
 
 if TYPE_CHECKING:
     from mspt.inference.session import Backend
@@ -22,12 +22,8 @@ _MIB = 2**20
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
-@click.option(
-    "--detector",
-    type=click.Path(path_type=Path),
-    help="YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got.",
-)
-@click.option("--trust-detector", is_flag=True, help="Take a detector's file that is not known.")
+@click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
+@click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--threads", type=click.IntRange(1), help="Photos at once, in all; default: cores.")
 @click.option("--cors-origin", multiple=True, metavar="URL", help="Pages there may ask, too.")

@@ -26,6 +26,7 @@ _RLE = (1, 2)  # BMP's compression
 
 # TIFF's tags
 _TILE_WIDTH, _TILE_LENGTH, _STRIPS, _TILES = 322, 323, 273, 324
+_MAX_TILE_SHARE = 1 / 8  # of the pixels of an image: tiles are a few hundred px wide
 _MAX_PARTS_OF_SIDE = 4  # strips or tiles per pixel of the image's height
 
 
@@ -89,7 +90,8 @@ def check_tiff(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
     if not all(isinstance(side, int) for side in sides):  # text times a number would be long text
         raise ImageTooLargeError("a TIFF's tiles have a size that is no number; save it anew")
     tile = sides[0] * sides[1]
-    _refuse_above(max(max_pixels // 8, image.width * image.height * 4), tile, "pixels of a tile")
+    most = max(round(_MAX_TILE_SHARE * max_pixels), 4 * image.width * image.height)
+    _refuse_above(most, tile, "pixels of a tile")
     parts = tags.get(_STRIPS) or tags.get(_TILES) or ()
     count = len(parts) if isinstance(parts, tuple) else 1
     _refuse_above(_MAX_PARTS_OF_SIDE * max(image.size), count, "strips of a TIFF")

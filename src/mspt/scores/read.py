@@ -14,18 +14,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mspt.errors import ConfigError, DataError, MissingExtraError
 from mspt.files import whole_file
 from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
-from mspt.scores.write import csv_writer
+from mspt.scores.write import csv_writer, write_parquet
 
 NEEDED = ("path", "score", "status")
 WRITTEN_SUFFIXES = (".csv", ".jsonl", ".parquet")
-_GROUP_ROWS = 10_000  # of a Parquet file: written together
 
 _NUMBER_COLUMNS = {c for c in (*COLUMNS, *FACTOR_COLUMNS) if type_of_column(c) != "str"}
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
@@ -104,8 +102,9 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> 
     """
     check_written_suffix(path)
     if path.suffix.lower() == ".parquet":
+        cells = ({c: _arrow_cell(c, row.cells.get(c)) for c in columns} for row in rows)
         with whole_file(path) as draft:
-            _write_parquet(draft, columns, rows)
+            write_parquet(draft, columns, cells)
         return
     as_csv = path.suffix.lower() == ".csv"
     # What UTF-8 cannot hold comes only from JSON written by others; it must not end a run.
@@ -127,24 +126,7 @@ def check_written_suffix(path: Path) -> None:
         )
 
 
-def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:
-    """Write rows in groups; what mspt writes has its types, further columns are text."""
-    try:
-        pa = importlib.import_module("pyarrow")
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of("parquet", error) from error
-    types = {"int": pa.int32(), "float": pa.float64(), "str": pa.string()}
-    known = {*COLUMNS, *FACTOR_COLUMNS}
-    schema = pa.schema([(c, types[type_of_column(c) if c in known else "str"]) for c in columns])
-    left = iter(rows)
-    with parquet.ParquetWriter(path, schema) as writer:
-        while group := list(islice(left, _GROUP_ROWS)):
-            cells = [{c: _arrow_cell(c, row.cells.get(c)) for c in columns} for row in group]
-            writer.write_table(pa.Table.from_pylist(cells, schema=schema))
-
-
-def _arrow_cell(name: str, cell: object) -> object:
+def _arrow_cell(name: str, cell: object) -> str | int | float | None:
     if cell is None or cell == "":
         return None
     if name not in _NUMBER_COLUMNS:

@@ -16,7 +16,7 @@ from typing import IO, Protocol, Self
 
 from mspt.errors import ConfigError, MissingExtraError, WriteError
 from mspt.files import claim, whole_file
-from mspt.results import COLUMNS, Cell, QualityScore, type_of_column
+from mspt.results import COLUMNS, FACTOR_COLUMNS, Cell, QualityScore, type_of_column
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 _GROUP_ROWS = 10_000  # of a Parquet file: written together
@@ -109,11 +109,7 @@ class _Parquet:
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        import pyarrow as pa
-
-        types = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
-        self._schema = pa.schema([(c, types[type_of_column(c)]) for c in columns])
-        self._path, self._journal = path, journal_of(path)
+        self._path, self._columns, self._journal = path, columns, journal_of(path)
         self._rows = _JsonLines(self._journal, columns)
 
     def write(self, row: Row) -> None:
@@ -126,17 +122,28 @@ class _Parquet:
             self._journal.unlink()
 
     def _pack(self) -> None:
+        with whole_file(self._path) as draft, self._journal.open(encoding="utf-8") as file:
+            write_parquet(draft, self._columns, map(json.loads, file))
+
+
+def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write rows in groups; what mspt writes has its types, further columns are text.
+
+    Raises:
+        MissingExtraError: if pyarrow is not installed.
+    """
+    try:
         import pyarrow as pa
         import pyarrow.parquet as pq
-
-        with (
-            whole_file(self._path) as draft,
-            pq.ParquetWriter(draft, self._schema) as writer,
-            self._journal.open(encoding="utf-8") as file,
-        ):
-            while lines := list(islice(file, _GROUP_ROWS)):
-                rows = [json.loads(line) for line in lines]
-                writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("parquet", error) from error
+    types = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
+    known = {*COLUMNS, *FACTOR_COLUMNS}
+    schema = pa.schema([(c, types[type_of_column(c) if c in known else "str"]) for c in columns])
+    left = iter(rows)
+    with pq.ParquetWriter(path, schema) as writer:
+        while group := list(islice(left, _GROUP_ROWS)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
 
 
 def check_form(path: Path) -> None:
