@@ -220,7 +220,8 @@ def test_three_hundred_mixed_files_give_a_row_per_face_or_file(
         path = folder / f"{number:03d} {name}"
         path.write_bytes(data)
         expected[str(path)] = statuses
-    done = run_cli("score", folder, "--detect", "--detector", DETECTOR, "-o", tmp_path / "s.csv")
+    options = ("--all-files", "--detect", "--detector", DETECTOR)
+    done = run_cli("score", folder, *options, "-o", tmp_path / "s.csv")
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = {}
     with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
