@@ -22,6 +22,7 @@ from mspt.training import frames as frames_module
 from mspt.training.batches import BatchSource, Pool, Shard, another_view, augment, to_pixels
 from mspt.training.config import Stage, StageConfig
 from mspt.training.frames import Frames, build_frames, check_images
+from mspt.training.mild_damage import add_mild_damage, share_lost_by_grain
 
 
 def test_frames_are_what_scoring_sees(manifest: Path, tmp_path: Path) -> None:
@@ -205,6 +206,43 @@ def test_images_that_lead_are_learnt_where_a_stage_says_so(frames: Frames) -> No
     assert ranked.leads_only.any()
     assert not learnt.leads_only.any()
     assert torch.equal(ranked.rgb, learnt.rgb)
+
+
+def test_half_of_the_second_views_are_spoiled_where_a_stage_says_so(frames: Frames) -> None:
+    plain, spoiled = (
+        BatchSource(frames, Stage(1, stage(batch=24, spoil=spoil)), seed=0) for spoil in (0.0, 1.0)
+    )
+    lost = []
+    for step in range(20):
+        before, after = plain.draw(step), spoiled.draw(step)
+        assert torch.equal(before.rgb, after.rgb), "first views stay"
+        assert torch.equal(before.second, before.rgb)
+        assert not before.lost.any()
+        changed = (after.second != after.rgb).flatten(1).any(dim=1)
+        assert torch.equal(changed, after.lost > 0)
+        lost += after.lost.tolist()
+    assert 0.4 < np.mean(np.array(lost) > 0) < 0.6
+    assert max(lost) <= share_lost_by_grain(12) < 0.25
+
+
+def test_processes_spoil_the_same_views(frames: Frames) -> None:
+    spoiled = Stage(1, stage(batch=12, spoil=1.0, rank=1.0))
+    whole = BatchSource(frames, spoiled, seed=0).draw(5)
+    parts = [BatchSource(frames, spoiled, seed=0, shard=Shard(n, 3)).draw(5) for n in range(3)]
+    for name in ("second", "lost"):
+        assert torch.equal(torch.cat([getattr(p, name) for p in parts]), getattr(whole, name))
+
+
+def test_grain_is_as_strong_as_it_is_said_to_cost(face: RGB) -> None:
+    gray = np.full_like(face, 128)
+    seen = set()
+    for seed in range(60):
+        damaged, lost = add_mild_damage(gray, np.random.default_rng(seed))
+        if (damaged != gray).any():  # sharpening leaves plain gray alone
+            sd = float(np.std(damaged.astype(float)))
+            assert lost == pytest.approx(share_lost_by_grain(sd), rel=0.1)
+            seen.add(round(sd))
+    assert {2, 4, 8} <= seen
 
 
 def test_ranking_without_identities_shows_every_image_once(frames: Frames) -> None:

@@ -9,7 +9,7 @@ from conftest import ROOT
 from mspt.errors import ConfigError
 from mspt.training.backbones import build_network
 from mspt.training.cost import measure_cost
-from mspt.training.losses import RANK_MARGIN, plcc_loss, quality_loss, rank_loss
+from mspt.training.losses import RANK_MARGIN, plcc_loss, quality_loss, rank_loss, spoil_loss
 from mspt.training.network import MsptNetwork
 
 
@@ -54,6 +54,17 @@ def test_the_quality_loss_adds_what_its_weights_say() -> None:
     score, mos = torch.tensor([0.5, 0.5, 0.9]), torch.tensor([0.5, 0.5, 0.5])
     loss = quality_loss(score, mos, mse_weight=3, plcc_weight=0)
     assert loss.item() == pytest.approx(3 * 0.16 / 3)
+
+
+def test_the_spoil_loss_asks_for_a_share_of_the_score() -> None:
+    score, lost = torch.tensor([0.8, 0.5], requires_grad=True), torch.tensor([0.1, 0.02])
+    assert spoil_loss(score, score * (1 - lost) - 1e-6, lost).item() == 0
+    higher = spoil_loss(score, score + 0.01, lost)
+    assert higher.item() == pytest.approx((0.01 + 0.08 + 0.01 + 0.01) / 2)
+    higher.backward()
+    assert score.grad is not None
+    assert not score.grad.abs().max() > 1e-6, "moves with its view: their distance counts alone"
+    assert spoil_loss(score[:0], score[:0], lost[:0]).item() == 0
 
 
 def test_the_rank_loss_asks_for_order_within_an_identity_alone() -> None:

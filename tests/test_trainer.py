@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -390,7 +391,7 @@ def test_accumulated_parts_give_the_mse_gradient_of_the_whole(run: RunConfig) ->
         stage = run.stages[0].model_copy(update={"freeze_steps": 1})
         engine.enter_stage(stage)
         rgb = torch.arange(4 * 32 * 32 * 3).reshape(4, 32, 32, 3).remainder(251).to(torch.uint8)
-        engine.train_step(Stage(1, stage), Batch.of_strangers(0, rgb, torch.linspace(0, 1, 4)))
+        engine.train_step(Stage(1, stage), Batch.as_drawn(0, rgb, torch.linspace(0, 1, 4)))
         gradients.append(engine.network.classifier.weight.grad.clone())
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-8)
     assert gradients[0].abs().max() > 0
@@ -411,13 +412,37 @@ def test_consistency_brings_the_scores_of_an_image_and_its_mirror_image_together
         engine = Engine(run)
         engine.enter_stage(stage)
         for step in range(40):
-            result = engine.train_step(Stage(1, stage), Batch.of_strangers(step, rgb, mos))
+            result = engine.train_step(Stage(1, stage), Batch.as_drawn(step, rgb, mos))
             assert result.score.shape == (8,)
         pixels = to_pixels(rgb)
         with torch.no_grad():
             first, second = (engine.network.train()(p) for p in (pixels, another_view(pixels)))
         apart.append(float((first - second).abs().mean()))
     assert apart[1] < apart[0] / 3
+
+
+def test_spoiled_views_lower_scores_and_have_no_label(run: RunConfig) -> None:
+    from mspt.training.batches import Batch, another_view, to_pixels
+    from mspt.training.engine import Engine
+
+    rgb = torch.randint(90, 170, (8, 32, 32, 3), generator=torch.Generator().manual_seed(0))
+    rgb, mos = rgb.to(torch.uint8), torch.linspace(0.3, 0.9, 8)
+    grain = torch.randint(-30, 31, rgb.shape, generator=torch.Generator().manual_seed(1))
+    plain = Batch.as_drawn(0, rgb, mos)
+    second, lost = (rgb.int() + grain).to(torch.uint8), torch.tensor([0.2] * 6 + [0.0] * 2)
+    falls = []
+    for weight in (0.0, 5.0):
+        settings = {"steps": 60, "warmup_steps": 0, "peak_lr": 2e-3, "spoil": weight}
+        stage = run.stages[0].model_copy(update=settings)
+        engine = Engine(run)
+        engine.enter_stage(stage)
+        for step in range(60):
+            engine.train_step(Stage(1, stage), replace(plain, step=step, second=second, lost=lost))
+        with torch.no_grad():
+            network = engine.network.train()
+            views = [network(to_pixels(rgb)), network(another_view(to_pixels(second)))]
+        falls.append(float((views[0] - views[1])[:6].mean()))
+    assert falls[1] > falls[0] + 0.02
 
 
 def test_ranking_makes_order_within_an_identity_count(run: RunConfig) -> None:
@@ -430,7 +455,7 @@ def test_ranking_makes_order_within_an_identity_count(run: RunConfig) -> None:
     for rank, identity in ((0.0, one), (2.0, one), (2.0, torch.arange(4))):
         engine, stage = Engine(run), run.stages[0].model_copy(update={"rank": rank})
         engine.enter_stage(stage)
-        batch = Batch(0, rgb.to(torch.uint8), mos, identity, torch.zeros(4, dtype=torch.bool))
+        batch = Batch.as_drawn(0, rgb.to(torch.uint8), mos, identity)
         losses[rank, bool(identity.any())] = engine.train_step(Stage(1, stage), batch).loss
     assert losses[2.0, False] > losses[0.0, False] + 0.01
     assert losses[2.0, True] == pytest.approx(losses[0.0, False])
@@ -446,7 +471,7 @@ def test_an_image_that_only_leads_counts_in_ranking_not_in_quality(run: RunConfi
     for rank, leading in ((0.0, 0), (0.0, 1), (0.0, 4), (2.0, 4)):
         engine, stage = Engine(run), run.stages[0].model_copy(update={"rank": rank})
         engine.enter_stage(stage)
-        batch = Batch(0, rgb.to(torch.uint8), mos, one, torch.arange(4) < leading)
+        batch = Batch.as_drawn(0, rgb.to(torch.uint8), mos, one, torch.arange(4) < leading)
         losses[rank, leading] = engine.train_step(Stage(1, stage), batch).loss
     assert losses[0.0, 1] != pytest.approx(losses[0.0, 0])
     assert losses[0.0, 4] == 0 < losses[2.0, 4]

@@ -168,7 +168,7 @@ def synthesize(
     plan: SynthesisPlan,
     *,
     workers: int = 1,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> Path:
     """Make the data set in `out_dir` and return its manifest's path.
 
@@ -183,7 +183,7 @@ def synthesize(
     journal = Journal(out_dir, plan)
     todo = [photo for photo in photos if photo.name not in journal.done]
     done = len(photos) - len(todo)
-    on_progress(done, len(photos))
+    on_progress(done)
     context = get_context("spawn")  # torch's threads do not survive a fork
     with ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool:
         pending = [pool.submit(_make_images, photo, out_dir, plan) for photo in todo]
@@ -191,7 +191,7 @@ def synthesize(
             for future in as_completed(pending):
                 journal.add(*future.result())
                 done += 1
-                on_progress(done, len(photos))
+                on_progress(done)
         except BrokenProcessPool as error:
             raise SynthesisError(
                 f"a worker process died, perhaps for lack of memory; {done} of {len(photos)} "

@@ -5,7 +5,8 @@ Out:  Batch: uint8 pixels and mos, drawn ahead by threads so that training never
 
 What a step draws is a function of (seed, stage, step) alone: a resumed run, another number of
 threads or of processes draws the same images in the same places. Images are mirrored and shifted
-only: rescaling, colour or blur would change the label.
+only: rescaling, colour or blur would change the label. Half of the images get a second, mildly
+damaged view where a stage asks for it (`spoil`).
 """
 
 from collections.abc import Iterator, Set
@@ -22,8 +23,10 @@ from mspt.arrays import RGB
 from mspt.parallel import map_in_order
 from mspt.training.config import Stage
 from mspt.training.frames import Frames
+from mspt.training.mild_damage import add_mild_damage
 
-_ORDER, _AUGMENT = 1, 2  # first part of every seed: no two things share a random stream
+_ORDER, _AUGMENT, _SPOIL = 1, 2, 4  # first part of every seed: no two things share a random stream
+_SPOILED = 0.5  # of the second views, where a stage spoils any
 _TOGETHER = 3  # images of an identity in a row, where ranked; its best may come before them
 
 Indices = npt.NDArray[np.intp]
@@ -38,12 +41,37 @@ class Batch:
     mos: Tensor  # float32 (n,)
     identity: Tensor  # int64 (n,): equal where images show the same
     leads_only: Tensor  # bool (n,): is there to be ranked, not to be learnt by its own mos
+    second: Tensor  # uint8 (n, S, S, 3): what the second view shows, rgb itself or spoiled
+    lost: Tensor  # float32 (n,): share of its score that the second view lost; 0 where not spoiled
 
     @classmethod
-    def of_strangers(cls, step: int, rgb: Tensor, mos: Tensor) -> "Batch":
-        """Return a batch of images of which no two show the same."""
-        every = torch.arange(len(mos))
-        return cls(step, rgb, mos, every, torch.zeros(len(mos), dtype=torch.bool))
+    def as_drawn(
+        cls,
+        step: int,
+        rgb: Tensor,
+        mos: Tensor,
+        identity: Tensor | None = None,
+        leads_only: Tensor | None = None,
+    ) -> "Batch":
+        """Return a batch without spoiled views; no two images show the same unless said."""
+        if identity is None:
+            identity = torch.arange(len(mos))
+        if leads_only is None:
+            leads_only = torch.zeros(len(mos), dtype=torch.bool)
+        return cls(step, rgb, mos, identity, leads_only, rgb, torch.zeros(len(mos)))
+
+    def split(self, parts: int) -> Iterator["Batch"]:
+        """Yield equal parts, images in order."""
+        shares = (tensor.chunk(parts) for tensor in self._tensors())
+        yield from (Batch(self.step, *tensors) for tensors in zip(*shares, strict=True))
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return it on a device."""
+        return Batch(self.step, *(t.to(device, non_blocking=True) for t in self._tensors()))
+
+    def _tensors(self) -> tuple[Tensor, ...]:
+        shown = (self.rgb, self.mos, self.identity, self.leads_only)
+        return *shown, self.second, self.lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +216,22 @@ class BatchSource:
             augment(frame, rng, out, shift=self._stage.shift, flip=self._stage.flip)
         taken = chosen[list(mine)]
         parts = (pixels, self._frames.mos[taken], self._identity[taken], leads_only[list(mine)])
-        return Batch(step, *map(torch.from_numpy, parts))
+        second = self._spoil(pixels, [(*run, step, place) for place in mine])
+        return Batch(step, *map(torch.from_numpy, (*parts, *second)))
+
+    def _spoil(
+        self, pixels: RGB, places: list[tuple[int, ...]]
+    ) -> tuple[RGB, npt.NDArray[np.float32]]:
+        """Return what second views show, and which share of their scores they lost."""
+        lost = np.zeros(len(pixels), dtype=np.float32)
+        if not self._stage.spoil:
+            return pixels, lost
+        second = pixels.copy()
+        for index, place in enumerate(places):
+            rng = np.random.default_rng([_SPOIL, *place])
+            if rng.random() < _SPOILED:
+                second[index], lost[index] = add_mild_damage(pixels[index], rng)
+        return second, lost
 
     def stream(self, first: int, last: int, *, workers: int) -> Iterator[Batch]:
         """Yield the batches of the steps first..last-1 in order, drawn ahead by threads."""

@@ -86,13 +86,14 @@ class StageConfig(_Strict):
     l2sp: float = Field(default=0, ge=0)  # pull towards the stage's start weights, see carryover.py
     distill: float = Field(default=0, ge=0)  # MSE to the previous stage's scores
     consistency: float = Field(default=0, ge=0)  # MSE to the scores of the mirrored batch
+    spoil: float = Field(default=0, ge=0)  # hinge: mildly damaged views score lower
     rank: float = Field(default=0, ge=0)  # hinge on the order of images of one identity
     learn_leads: bool = False  # images that lead an identity's others count by their own mos, too
 
     @property
     def views(self) -> int:
         """How often a step looks at each image of its batch."""
-        return 2 if self.consistency else 1
+        return 2 if self.consistency or self.spoil else 1
 
     @model_validator(mode="after")
     def _check_replay(self) -> Self:

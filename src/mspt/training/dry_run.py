@@ -55,7 +55,7 @@ def _measure_step_s(engine: Engine, place: Stage) -> float:
     stage = place.config
     side = stage.short_side
     rgb = torch.randint(0, 256, (stage.batch, side, side, 3), dtype=torch.uint8)
-    batch = Batch.of_strangers(stage.freeze_steps, rgb, torch.linspace(0, 1, stage.batch))
+    batch = Batch.as_drawn(stage.freeze_steps, rgb, torch.linspace(0, 1, stage.batch))
     engine.apply_settings(stage)
     if stage.distill or stage.l2sp:
         engine.anchor = Anchor(copy.deepcopy(engine.averaged), side)

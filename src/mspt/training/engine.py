@@ -31,7 +31,7 @@ from mspt.training.carryover import Anchor
 from mspt.training.checkpoint import Tensors
 from mspt.training.config import EngineConfig, RunConfig, Stage, StageConfig
 from mspt.training.frames import Frames
-from mspt.training.losses import quality_loss, rank_loss
+from mspt.training.losses import quality_loss, rank_loss, spoil_loss
 from mspt.training.start_weights import load_start_weights
 
 _FLOOR = 0.01  # of the peak: where the cosine ends
@@ -137,41 +137,38 @@ class Engine:
         parts = self._run.engine.accumulate
         device = self.accelerator.device
         losses, scores = [], []
-        shares = (t.chunk(parts) for t in (batch.rgb, batch.mos, batch.identity, batch.leads_only))
-        for place, (rgb, mos, identity, leads_only) in enumerate(zip(*shares, strict=True), 1):
+        for place, part in enumerate(batch.split(parts), 1):
             last = place == parts  # only then do processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
-                pixels = to_pixels(rgb.to(device, non_blocking=True))
-                views = torch.cat([pixels, another_view(pixels)]) if stage.views == 2 else pixels
+                part = part.to(device)
+                pixels = views = to_pixels(part.rgb)
+                if stage.views == 2:
+                    views = torch.cat([pixels, another_view(to_pixels(part.second))])
                 score = self._wrapped(views)
-                truth = (t.to(device) for t in (mos, identity, leads_only))
-                loss = self._loss(stage, pixels, score, *truth) / parts
+                loss = self._loss(stage, part, pixels, score) / parts
                 self.accelerator.backward(loss)
             losses.append(float(loss.item()))
-            scores.append(score[: len(mos)].detach().cpu().double().numpy())
+            scores.append(score[: len(part.mos)].detach().cpu().double().numpy())
         return sum(losses), np.concatenate(scores)
 
-    def _loss(
-        self,
-        stage: StageConfig,
-        pixels: Tensor,
-        scores: Tensor,
-        mos: Tensor,
-        identity: Tensor,
-        leads_only: Tensor,
-    ) -> Tensor:
-        """Return the loss of the scores of `pixels`, behind which those of other views may come."""
-        truth = mos.repeat(stage.views)
-        loss = self._quality_loss(scores, truth, ~leads_only.repeat(stage.views))
-        score = scores[: len(mos)]
-        anchor = self.anchor
+    def _loss(self, stage: StageConfig, batch: Batch, pixels: Tensor, scores: Tensor) -> Tensor:
+        """Return the loss of the scores of `pixels`, behind which those of second views may come.
+
+        A spoiled view has no label: it only has to score lower.
+        """
+        spoiled, anchor, views = batch.lost > 0, self.anchor, stage.views
+        score, second = scores[: len(pixels)], scores[len(pixels) :]
+        labelled = torch.cat([torch.ones_like(spoiled), ~spoiled])[: len(scores)]
+        truth, identity = batch.mos.repeat(views), batch.identity.repeat(views)
+        loss = self._quality_loss(scores, truth, labelled & ~batch.leads_only.repeat(views))
         # What a stage may add, by the key of its weight.
         terms: dict[str, Callable[[], Tensor]] = {
-            "consistency": lambda: ((score - scores[len(mos) :]) ** 2).mean(),
-            "rank": lambda: rank_loss(scores, truth, identity.repeat(stage.views)),
+            "consistency": lambda: _mean_square((score - second)[~spoiled]),
+            "spoil": lambda: spoil_loss(score[spoiled], second[spoiled], batch.lost[spoiled]),
+            "rank": lambda: rank_loss(scores[labelled], truth[labelled], identity[labelled]),
         }
         if anchor:
-            terms["distill"] = lambda: ((score - anchor.score(pixels)) ** 2).mean()
+            terms["distill"] = lambda: _mean_square(score - anchor.score(pixels))
             terms["l2sp"] = lambda: anchor.distance(self.network)
         for name, term in terms.items():
             if weight := getattr(stage, name):
@@ -219,6 +216,11 @@ class Engine:
         """Return fp16's loss scale; empty with other precisions."""
         scaler = self.accelerator.scaler
         return dict(scaler.state_dict()) if scaler else {}
+
+
+def _mean_square(differences: Tensor) -> Tensor:
+    """Return the mean of the squares, 0 of none."""
+    return (differences**2).sum() / max(1, len(differences))
 
 
 def _make_accelerator(config: EngineConfig) -> Accelerator:

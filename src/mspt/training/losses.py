@@ -71,3 +71,16 @@ def rank_loss(score: Tensor, mos: Tensor, identity: Tensor) -> Tensor:
         return score.sum() * 0
     wanted = (mos[better] - mos[worse]).clamp(max=RANK_MARGIN)
     return (wanted - (score[better] - score[worse])).clamp(min=0).mean()
+
+
+def spoil_loss(score: Tensor, spoiled: Tensor, lost: Tensor) -> Tensor:
+    """Return how much too high mildly damaged views score; 0 when each lost its share.
+
+    Args:
+        score: (N,), 0..1, of the images.
+        spoiled: (N,), 0..1, of their damaged views.
+        lost: (N,), 0..1, share of the image's score that its view lost at least.
+    """
+    if not len(score):
+        return score.sum() * 0
+    return (spoiled - score + lost * score.detach()).clamp(min=0).mean()
