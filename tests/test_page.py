@@ -1,18 +1,24 @@
 """The page of `mspt serve` in a real browser: Debian's chromium and its driver."""
 
+import functools
+import http.server
+import io
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from conftest import FACES
+from conftest import FACES, ORIGINAL
+from PIL import Image, ImageCms, ImageOps
 
 from mspt.inference.scorer import Scorer
+from mspt.serve.device import is_built
 
 webdriver = pytest.importorskip("selenium.webdriver")
 pytestmark = [
@@ -137,3 +143,140 @@ def test_the_page_fits_a_phone_and_is_named_for_screen_readers(
             element,
         )
         assert label.strip(), element.get_attribute("id")
+
+
+# ---- in the browser itself ----
+
+needs_device = pytest.mark.skipif(not is_built(), reason="not built: make web")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the page lies as plain files."""
+    folder = tmp_path_factory.mktemp("static") / "site"
+    command = [sys.executable, "-m", "mspt", "serve", "--site", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def as_file(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def with_orientation(image: Image.Image, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return as_file(image, "JPEG", quality=92, exif=exif)
+
+
+def make_photos(folder: Path) -> list[Path]:
+    """Write thirty photos: sizes, shapes, forms, orientations, profiles, transparency."""
+    with Image.open(ORIGINAL) as opened:
+        face = opened.convert("RGB")
+    made: dict[str, bytes] = {}
+    for side in (64, 97, 200, 319, 640, 641, 900, 1500, 2400):
+        made[f"side-{side}.jpg"] = as_file(face.resize((side, side)), "JPEG", quality=93)
+    for quality in (15, 40, 70):
+        made[f"q-{quality}.jpg"] = as_file(face, "JPEG", quality=quality)
+        made[f"q-{quality}.webp"] = as_file(face, "WEBP", quality=quality)
+    wide = ImageOps.expand(face, (200, 30, 90, 0), "gray")
+    for orientation in range(1, 9):
+        made[f"exif-{orientation}.jpg"] = with_orientation(wide, orientation)
+    made["gray.jpg"] = as_file(face.convert("L"), "JPEG", quality=90)
+    made["gray.png"] = as_file(face.convert("L"), "PNG")
+    made["palette.gif"] = as_file(face.convert("P"), "GIF")
+    made["plain.bmp"] = as_file(face, "BMP")
+    hole = face.convert("RGBA")
+    hole.putalpha(face.convert("L").point(lambda value: min(255, 2 * value)))
+    made["see-through.png"] = as_file(hole, "PNG")
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    made["profile.jpg"] = as_file(face, "JPEG", quality=92, icc_profile=srgb)
+    made["tall.png"] = as_file(wide.rotate(90, expand=True), "PNG")
+    folder.mkdir()
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
+    return sorted(folder.iterdir())
+
+
+def scores_on_cards(browser: "webdriver.Chrome") -> dict[str, float]:
+    """Return what the cards say, by the name of the photo."""
+    texts = [card.text.splitlines() for card in browser.find_elements("css selector", "#cards li")]
+    return {lines[-1]: float(lines[0]) for lines in texts}
+
+
+@needs_device
+@pytest.mark.parametrize("model", ["base", "fast"])
+def test_the_browser_scores_as_python_does_and_sends_nothing(
+    browser: "webdriver.Chrome", site: str, tmp_path: Path, model: str
+) -> None:
+    photos = [*sorted(FACES.iterdir()), *make_photos(tmp_path / "made")]
+    assert len(photos) >= 41
+    browser.get(f"{site}/")
+    assert "none leaves this device" in browser.find_element("id", "where-here").text
+    choose(browser, "model", model)
+    asked_for(browser)  # what came before is read and done with
+    browser.find_element("id", "files").send_keys("\n".join(map(str, photos)))
+    status = browser.find_element("id", "status")
+    wait_for(lambda: f"{len(photos)} scored" in status.text)
+    scorer = Scorer(model, backend="onnxruntime")
+    found = scores_on_cards(browser)
+    apart = {p.name: abs(found[p.name] - scorer.score(p).score) for p in photos}
+    assert {name: far for name, far in apart.items() if far > 0.01} == {}
+    asked = {url for url in asked_for(browser) if not url.startswith(("data:", "blob:"))}
+    assert asked, "the model at least"
+    assert all(url.startswith(f"{site}/device/") for url in asked)
+    assert [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")] == []
+
+
+def choose(browser: "webdriver.Chrome", name: str, value: str) -> None:
+    script = "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+    script += "e.dispatchEvent(new Event('change'))"
+    wait_for(lambda: value in browser.find_element("id", name).text)
+    browser.execute_script(script, name, value)
+
+
+@needs_device
+def test_on_a_server_the_page_scores_in_the_browser_if_told_to(
+    browser: "webdriver.Chrome", address: str, tmp_path: Path
+) -> None:
+    browser.get(f"{address}/")
+    wait_for(lambda: browser.find_element("id", "here").is_displayed())
+    assert browser.find_element("id", "where-server").is_displayed()
+    browser.find_element("id", "here").click()
+    assert browser.find_element("id", "where-here").is_displayed()
+    assert browser.execute_script("return crossOriginIsolated"), "several threads may compute"
+    for name, data in {"broken.jpg": b"no photo", "empty.png": b""}.items():
+        (tmp_path / name).write_bytes(data)
+    with Image.open(ORIGINAL) as face:
+        face.resize((20, 20)).save(tmp_path / "tiny.png")
+    photos = [ORIGINAL, *sorted(tmp_path.iterdir())]
+    browser.find_element("id", "files").send_keys("\n".join(map(str, photos)))
+    status = browser.find_element("id", "status")
+    wait_for(lambda: "1 scored, 3 not scored" in status.text)
+    cards = [card.text.splitlines() for card in browser.find_elements("css selector", "#cards li")]
+    told = {card[-1]: card[1] for card in cards}
+    assert told["broken.jpg"] == "not an image that this browser can decode"
+    assert told["empty.png"] == "the file is empty"
+    assert told["tiny.png"].startswith("20 x 20 px: the short side is below the")
+    assert not any("/v1/score" in url for url in asked_for(browser))
+
+
+@needs_device
+def test_a_site_does_not_replace_other_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    command = [sys.executable, "-m", "mspt", "serve", "--site", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "holds other files; name an empty folder" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -8,6 +8,7 @@ MsptError                      catch this one to catch them all
 ├── TrainingError              a training that cannot go on
 ├── ModelError                 a model file or checkpoint that must not be used
 ├── SynthesisError             a data set that could not be made to its end
+├── ClusterError               a job on a cluster that could not be done to its end
 ├── MissingExtraError          an optional dependency that is not installed
 └── ImageError                 one image that cannot be scored; carries a row's `status`
     ├── DecodeError            `unreadable`
@@ -53,6 +54,10 @@ class ModelError(MsptError):
 
 class SynthesisError(MsptError):
     """A data set could not be made to its end; what is finished is kept."""
+
+
+class ClusterError(MsptError):
+    """A job on a cluster could not be done to its end; finished parts are kept."""
 
 
 class MissingExtraError(MsptError):

@@ -28,6 +28,7 @@ _GROUPS = {
         "filter": "choosing:filter_",
         "threshold": "choosing",
         "serve": "serving",
+        "cluster": "scaling",
         "detector": "scoring",
     },
     "measure": {"evaluate": "measuring", "compare": "measuring", "profile": "measuring"},

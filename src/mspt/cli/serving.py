@@ -20,6 +20,12 @@ _MIB = 2**20
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the page that scores in the browser as plain files, and stop.",
+)
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
@@ -39,6 +45,7 @@ def serve(
     host: str,
     port: int,
     open_page: bool,
+    site: Path | None,
     model: str,
     backend: "Backend",
     detector: Path | None,
@@ -64,9 +71,14 @@ def serve(
         import uvicorn
 
         from mspt.serve.app import create_app
+        from mspt.serve.device import write_site
         from mspt.serve.settings import Settings, token
     from mspt.parallel import usable_cores
 
+    if site:
+        write_site(site)
+        click.echo(f"{site}: any web server can serve it; photos never leave the browser")
+        return
     if host not in _LOCAL and not token():
         click.echo(f"{host}: anybody who reaches this address may ask; set $MSPT_TOKEN", err=True)
     settings = Settings(

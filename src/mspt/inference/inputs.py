@@ -62,7 +62,7 @@ def find_images(
     for file, is_named in chain(chain.from_iterable(map(_files_of, paths)), named):
         if any(_is_same(file, other) for other in exclude):
             continue
-        if not all_files and not is_named and (kind := _other_kind(file)):
+        if not all_files and not is_named and (kind := other_kind(file)):
             found.passed_over[kind] += 1
         else:
             found.files.append(file)
@@ -81,7 +81,7 @@ def _files_of(path: str) -> Iterator[tuple[str, bool]]:
         yield file, says_kind and len(Path(file).parts) <= depth  # else of a folder that matched
 
 
-def _other_kind(path: str) -> str:
+def other_kind(path: str) -> str:
     """Return what a file is that plainly is no photo; "" for all that may be one."""
     name = os.path.basename(path).lower()
     suffix = os.path.splitext(name)[1]

@@ -229,11 +229,14 @@ class Scorer:
     def _score_in_order(
         self, images: Iterable[ImageLike], workers: int, faces: FaceSearch | None
     ) -> Iterator[list[QualityScore]]:
-        score = partial(self._score_or_explain, faces=faces)
+        score = partial(self.score_or_explain, faces=faces)
         with freed_memory_kept():
             yield from map_in_order(score, images, workers=workers)
 
-    def _score_or_explain(self, image: ImageLike, faces: FaceSearch | None) -> list[QualityScore]:
+    def score_or_explain(
+        self, image: ImageLike, faces: FaceSearch | None = None
+    ) -> list[QualityScore]:
+        """Return the results of one image as `score_photos` yields them, whatever it is."""
         try:
             return self._score_faces(image, faces) if faces else [self._score_whole(image)]
         except ImageError as error:

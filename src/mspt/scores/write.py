@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import IO, BinaryIO, Protocol, Self
 
 from mspt.errors import ConfigError, MissingExtraError, WriteError
 from mspt.files import claim, whole_file
@@ -126,7 +126,7 @@ class _Parquet:
             write_parquet(draft, self._columns, map(json.loads, file))
 
 
-def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def write_parquet(file: Path | BinaryIO, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Write rows in groups; what mspt writes has its types, further columns are text.
 
     Raises:
@@ -141,7 +141,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> No
     known = {*COLUMNS, *FACTOR_COLUMNS}
     schema = pa.schema([(c, types[type_of_column(c) if c in known else "str"]) for c in columns])
     left = iter(rows)
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(file, schema) as writer:
         while group := list(islice(left, _GROUP_ROWS)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
 

@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
-from importlib import resources
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -27,6 +26,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 import mspt
+from mspt.serve.device import PAGE, device_routes
 from mspt.serve.docs import docs_page
 from mspt.serve.problems import ProblemError
 from mspt.serve.routes import health_routes, scoring_routes
@@ -42,9 +42,11 @@ LOG_VARIABLE = "MSPT_LOG"  # WARNING leaves out the lines of requests that went 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
-    "media-src blob:; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; "
+    "img-src 'self' blob: data:; media-src blob:; frame-ancestors 'none'",
+    # The page is alone in its process, so that its network may use several threads.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
 }
 Next = Callable[[Request], Awaitable[Response]]
 
@@ -88,13 +90,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.include_router(scoring_routes(service))
     app.include_router(health_routes(service))
+    app.include_router(device_routes())
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return HTMLResponse(docs_page(app.openapi()))
 
-    page = resources.files("mspt.serve").joinpath("page")
-    app.mount("/", StaticFiles(directory=str(page), html=True), name="page")
+    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app
 
 
@@ -125,6 +127,9 @@ def _watched_by(service: Service) -> Callable[[Request, Next], Awaitable[Respons
         service.metrics.requests.labels(route, str(response.status_code)).inc()
         service.metrics.seconds.labels(route).observe(seconds)
         response.headers.update(_HEADERS)
+        # Files of the page are asked for anew and sent if they changed; scores are never kept.
+        is_file = "etag" in response.headers
+        response.headers["Cache-Control"] = "no-cache" if is_file else "no-store"
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "route": route,

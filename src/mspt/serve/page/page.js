@@ -1,5 +1,6 @@
 // The page of `mspt serve`: photos in, cards out, best first; and a live meter for the webcam.
-// Photos are sent to the server that the page came from, one at a time, and to nobody else.
+// Photos are sent to the server that the page came from, one at a time, and to nobody else; or they
+// are scored in this browser (device/, built from web/) and sent to nobody at all.
 
 const AT_ONCE = 4; // requests at a time
 const LIVE_MS = 250; // least time between two scores of the webcam
@@ -27,8 +28,41 @@ let generation = 0; // raised by clear: what was on its way then is dropped
 
 byId("host").textContent = location.host;
 
-/** Ask the server for the rows of one photo; throws an Error whose message is for people. */
+// ---- who scores ----
+
+const MODELS = new URL("device/models.json", location.href).href;
+let device = null; // a promise of what scores in this browser
+
+const isHere = () => byId("here").checked;
+
+/** Offer to score in this browser where the page can; without a server it is the only way. */
+async function offerDevice() {
+  const about = await (await fetch(MODELS)).json();
+  const names = Object.keys(about.models);
+  byId("here-label").hidden = !names.length || !about.server;
+  byId("docs").hidden = !about.server;
+  for (const name of names) byId("model").add(new Option(name, name));
+  byId("here").checked = !about.server;
+  changePlace();
+}
+
+/** Say where photos are scored, and offer what is possible there. */
+function changePlace() {
+  byId("where-server").hidden = isHere();
+  byId("where-here").hidden = byId("model-label").hidden = !isHere();
+  byId("detect-label").hidden = isHere();
+  device = null;
+}
+
+/** Return the rows of one photo; throws an Error whose message is for people. */
 async function score(blob, options) {
+  if (!isHere()) return askServer(blob, options);
+  device ??= import("./device/device.js").then(({ Device }) => Device.open(MODELS, byId("model").value));
+  return [await (await device).score(blob)];
+}
+
+/** Ask the server for the rows of one photo; throws an Error whose message is for people. */
+async function askServer(blob, options) {
   const query = new URLSearchParams(options);
   const headers = { "Content-Type": blob.type.startsWith("image/") ? blob.type : "application/octet-stream" };
   const token = byId("token").value;
@@ -234,7 +268,7 @@ async function scoreFrame() {
     byId("live-score").className = `score ${row.band}`;
     byId("live-band").textContent = row.band;
     byId("live-meter").value = row.score;
-    const advice = ADVICE[row.reason_codes.split(" ")[0]] ?? ""; // one thing at a time
+    const advice = ADVICE[row.reason_codes.split(" ")[0]] ?? ""; // one thing at a time; none from here
     if (byId("live-advice").textContent !== advice) byId("live-advice").textContent = advice;
   } catch (error) {
     byId("live-advice").textContent = error.message;
@@ -267,6 +301,8 @@ for (const id of ["files", "folder"])
     add(target.files);
     target.value = "";
   });
+byId("here").addEventListener("change", changePlace);
+byId("model").addEventListener("change", () => (device = null));
 byId("least").addEventListener("input", () => {
   cards.forEach(mark);
   say(summary());
@@ -276,3 +312,4 @@ byId("clear").addEventListener("click", clear);
 byId("webcam").addEventListener("click", startWebcam);
 byId("stop").addEventListener("click", stopWebcam);
 byId("snap").addEventListener("click", snap);
+await offerDevice();

@@ -1,0 +1,104 @@
+"""`mspt cluster score`: the same rows, from a Ray cluster."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mspt.cli.options import BACKEND_HELP, DETECTOR_HELP, MODEL_HELP, TRUST_HELP, extra
+from mspt.cli.progress import Progress
+from mspt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mspt.cluster.plan import Plan
+
+
+@click.group()
+def cluster() -> None:
+    """Score on many machines: more photos than one can hold (docs/scale.md)."""
+
+
+@cluster.command("score")
+@click.argument("inputs", nargs=-1)
+@click.argument("output")
+@click.option("--from", "source", metavar="LIST|-", help="Paths: lines, or a table's column.")
+@click.option("--column", default="", metavar="NAME", help="Of tables: paths or encoded images.")
+@click.option("--part", default=1000, show_default=True, help="Photos a part; its rows are a file.")
+@click.option("--address", help="Of a running cluster, or auto; default: one started here.")
+@click.option("--actors", type=click.IntRange(min=1), help="Default: all that have room.")
+@click.option(
+    "--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="Cores of an actor."
+)
+@click.option("--model", default="base", show_default=True, help=MODEL_HELP)
+@click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
+@click.option("--factors", is_flag=True, help="Measure why: sharpness, noise ... and reasons.")
+@click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
+@click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
+@click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
+@click.option("--max-faces", type=click.IntRange(min=1), help="Per photo, with --detect.")
+@click.option("--min-face", type=click.IntRange(min=0), default=0, help="In px, with --detect.")
+def score(
+    inputs: tuple[str, ...],
+    output: str,
+    source: str | None,
+    column: str,
+    part: int,
+    address: str | None,
+    actors: int | None,
+    cpus: int,
+    model: str,
+    backend: str,
+    factors: bool,
+    detect: bool,
+    detector: Path | None,
+    trust_detector: bool,
+    max_faces: int | None,
+    min_face: int,
+) -> None:
+    """Score INPUTS on a Ray cluster; write Parquet files into the folder OUTPUT.
+
+    Inputs are photos, folders, patterns, .tar shards (WebDataset) and .parquet tables of paths or
+    of encoded images. Both may lie on s3://, gs:// or hdfs://. Rows are those of mspt score, with
+    the shard. Started again, a job that was stopped goes on with the parts that are missing.
+    """
+    from mspt.inference.scorer import FaceSearch
+    from mspt.scores.lists import read_list
+
+    with extra("cluster"):
+        from mspt.cluster.job import score as run
+    if not inputs and source is None:
+        raise ConfigError("nothing to score: give INPUTS before OUTPUT, or --from LIST")
+    if not detect and (detector or max_faces or min_face):
+        raise ConfigError("--detector, --max-faces and --min-face are about faces; add --detect")
+    bars: list[Progress] = []
+
+    def begin(plan: "Plan") -> None:
+        if plan.passed_over:
+            click.echo(plan.describe_others(), err=True)
+        bars.append(Progress(len(plan.parts), unit="parts"))
+
+    report = run(
+        inputs,
+        output,
+        listed=read_list(source, column=column) if source else (),
+        column="" if source else column,
+        part_photos=part,
+        model=model,
+        backend=backend,
+        factors=factors,
+        faces=FaceSearch(max_faces=max_faces, min_face_px=min_face) if detect else None,
+        detector=str(detector.absolute()) if detector else None,
+        trust_detector=trust_detector,
+        address=address,
+        actors=actors,
+        cpus=cpus,
+        on_progress=lambda done, failed: bars[0].update(done, failed),
+        on_plan=begin,
+    )
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    there = f", {report.there} of them there before" if report.there else ""
+    click.echo(f"{output}: {report.parts} parts{there}; {report.rows} rows now")
+    if report.failed:
+        click.echo(f"{report.failed} of {report.rows} rows are not ok", err=True)

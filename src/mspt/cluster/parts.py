@@ -1,0 +1,182 @@
+"""One part: its photos read, scored, and their rows written to one file.
+
+In:   a Part and a Scorer.
+Out:  a Parquet file with the rows of `mspt score` and the shard, whole or not there.
+
+Photos are read ahead by threads of their own, since a file of an object store takes its time; of
+photos in memory there is a bounded number.
+"""
+
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mspt.cluster.plan import Part
+from mspt.cluster.storage import Place
+from mspt.errors import DecodeError, ImageError
+from mspt.image.decode import MAX_BYTES
+from mspt.inference.inputs import other_kind
+from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.parallel import map_in_order
+from mspt.results import COLUMNS, FACTOR_COLUMNS, QualityScore
+from mspt.scores.write import Row, valid_text, write_parquet
+
+SHARD_COLUMN = "shard"
+_READERS = 8  # files of an object store that are fetched at once
+_TABLE_ROWS = 32  # of encoded images, in memory at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is done with every photo of a job."""
+
+    scorer: dict[str, Any]  # arguments of Scorer
+    faces: FaceSearch | None
+    threads: int  # that score, per actor
+    base: str  # folder that relative paths mean
+    output: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of all rows."""
+        factors = FACTOR_COLUMNS if self.scorer.get("factors") else ()
+        return (*COLUMNS, *factors, SHARD_COLUMN)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One photo on its way: how its row names it, and what is scored or why that cannot be."""
+
+    name: str
+    image: str | bytes | ImageError
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What became of a part."""
+
+    rows: int
+    failed: int  # of them not ok
+
+
+def name_of_part(number: int) -> str:
+    """Return the name of a part's file."""
+    return f"part-{number:07d}.parquet"
+
+
+def score_part(scorer: Scorer, part: Part, number: int, work: Work) -> Count:
+    """Score a part and write its rows.
+
+    Raises:
+        WriteError: if they cannot be written.
+        OSError: if a shard or table cannot be opened; Ray then tries again.
+    """
+    rows, failed = list[Row](), 0
+    score = partial(_score_item, scorer=scorer, faces=work.faces)
+    for results in map_in_order(score, _items_of(part, work), workers=work.threads):
+        failed += sum(result.status != "ok" for result in results)
+        rows += [r.to_dict() | {SHARD_COLUMN: valid_text(part.source)} for r in results]
+    written = io.BytesIO()
+    write_parquet(written, work.columns, rows)
+    Place.of(work.output).below(name_of_part(number)).write(written.getvalue())
+    return Count(len(rows), failed)
+
+
+def _score_item(item: Item, *, scorer: Scorer, faces: FaceSearch | None) -> list[QualityScore]:
+    if isinstance(item.image, ImageError):
+        results = [QualityScore.failed("", item.image, scorer.label)]
+    else:
+        results = scorer.score_or_explain(item.image, faces)
+    return [replace(result, path=valid_text(item.name)) for result in results]
+
+
+def _items_of(part: Part, work: Work) -> Iterable[Item]:
+    if part.kind == "files":
+        return _read_ahead(part.names, work.base)
+    if part.kind == "tar":
+        return _members(part.source, work.base)
+    return _table_rows(part, work.base)
+
+
+def _read_ahead(names: Iterable[str], base: str) -> Iterator[Item]:
+    return map_in_order(partial(_read, base=base), names, workers=_READERS, window=1)
+
+
+def _read(name: str, base: str) -> Item:
+    """Return a photo's bytes; a local one's path, which is read where it is scored."""
+    if "://" not in name:
+        return Item(name, os.path.join(base, name))
+    try:
+        return Item(name, Place.of(name).read(MAX_BYTES))
+    except ImageError as error:
+        return Item(name, error)
+    except OSError as error:
+        return Item(name, DecodeError(f"cannot be read: {error}"))
+
+
+def _place(address: str, base: str) -> Place:
+    return Place.of(address if "://" in address else os.path.join(base, address))
+
+
+def _members(shard: str, base: str) -> Iterator[Item]:
+    """Yield the photos of a tar, one after another; what cuts it off is an item, too."""
+    with _place(shard, base).open_in_order() as stream:
+        try:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
+                for member in filter(_may_be_photo, tar):
+                    if file := tar.extractfile(member):
+                        yield Item(member.name, file.read(MAX_BYTES + 1))
+        except (tarfile.TarError, EOFError) as error:
+            yield Item(shard, DecodeError(f"the shard ends early or is damaged: {error}"))
+
+
+def _may_be_photo(member: tarfile.TarInfo) -> bool:
+    parts = member.name.removeprefix("./").split("/")
+    is_hidden = any(part.startswith(".") for part in parts)
+    return member.isfile() and not is_hidden and not other_kind(member.name)
+
+
+def _table_rows(part: Part, base: str) -> Iterator[Item]:
+    with _place(part.source, base).open() as file:
+        table = pq.ParquetFile(file)
+        field = table.schema_arrow.field(part.column)
+        holds_paths = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        if holds_paths:
+            names = (value or f"{part.source}#{row}" for row, value in _cells(table, part))
+            yield from _read_ahead(names, base)
+        else:
+            yield from (_item_of_cell(part, row, value) for row, value in _cells(table, part))
+
+
+def _cells(table: pq.ParquetFile, part: Part) -> Iterator[tuple[int, Any]]:
+    """Yield the part's cells and the numbers of their rows; groups before it are not read."""
+    last, start = part.first + part.count, 0
+    for group in range(table.metadata.num_row_groups):
+        rows = table.metadata.row_group(group).num_rows
+        if start + rows > part.first and start < last:
+            batches = table.iter_batches(_TABLE_ROWS, row_groups=[group], columns=[part.column])
+            row = start
+            for batch in batches:
+                for cell in batch.column(0):
+                    if part.first <= row < last:
+                        yield row, cell.as_py()
+                    row += 1
+        start += rows
+
+
+def _item_of_cell(part: Part, row: int, cell: Any) -> Item:  # noqa: ANN401 - any of Parquet's types
+    """Return an encoded image: bytes, or `datasets`' pair of bytes and path."""
+    name = f"{part.source}#{row}"
+    if isinstance(cell, dict):
+        name = cell.get("path") or name
+        cell = cell.get("bytes")
+    if not isinstance(cell, bytes):
+        return Item(name, DecodeError(f"{part.column} of row {row} holds no encoded image"))
+    return Item(name, cell)

@@ -1,0 +1,152 @@
+"""Which photos belong to which part, the same whenever it is asked: what restarting relies on.
+
+In:   photos, folders, .tar shards and .parquet tables, as typed.
+Out:  numbered parts; of each the rows go to one file, so that a part is done or not done.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow.fs import FileType
+
+from mspt.cluster.storage import Place
+from mspt.errors import ConfigError, DataError
+from mspt.inference.inputs import Found, find_images, other_kind
+from mspt.scores.lists import PATH_COLUMNS
+
+_IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "bytes", "img")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Photos whose rows go to one file."""
+
+    kind: Literal["files", "tar", "table"]
+    names: tuple[str, ...] = ()  # of kind files: the photos, as rows name them
+    source: str = ""  # of the other kinds: the shard or the table
+    column: str = ""  # of a table: where the paths or the bytes are
+    first: int = 0  # of a table: its first row
+    count: int = 0  # of a table: how many rows
+
+
+@dataclass(slots=True)
+class Plan:
+    """All parts of a job, in the order of its inputs."""
+
+    parts: list[Part] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)  # by suffix: plainly no photos
+
+    def describe_others(self) -> str:
+        """Return how many files were passed over, by kind."""
+        return Found([], self.passed_over).describe_others()
+
+    def digest(self) -> str:
+        """Return what changes when the parts do."""
+        state = hashlib.sha256()
+        for part in self.parts:
+            state.update(repr(asdict(part)).encode(errors="surrogateescape"))
+        return state.hexdigest()
+
+
+def make_plan(
+    inputs: Sequence[str],
+    *,
+    listed: Sequence[str] = (),
+    column: str = "",
+    part_photos: int = 1000,
+) -> Plan:
+    """Divide inputs into parts.
+
+    Args:
+        inputs: files, folders, patterns and addresses such as s3://bucket/folder. A .tar is a shard
+            (WebDataset) and one part; a .parquet is a table with a column of paths or of encoded
+            images, such as `datasets` writes.
+        listed: photos of a list.
+        column: of the tables; default: the first with a known name.
+        part_photos: how many photos a part has; a shard has as many as it has.
+
+    Raises:
+        ConfigError: if `part_photos` is below 1, or nothing is found.
+        DataError: if an input does not exist, or a table has no such column.
+    """
+    if part_photos < 1:
+        raise ConfigError(f"part_photos {part_photos} must be at least 1")
+    plan, photos = Plan(), list[str]()
+
+    def end_part(at_least: int) -> None:
+        while len(photos) >= at_least:
+            plan.parts.append(Part(kind="files", names=tuple(photos[:part_photos])))
+            del photos[:part_photos]
+
+    for name in _files_of(inputs, listed, plan):
+        if name.lower().endswith(".tar"):
+            end_part(1)
+            plan.parts.append(Part(kind="tar", source=name))
+        elif _is_table(name):
+            end_part(1)
+            plan.parts += _parts_of_table(name, column, part_photos)
+        else:
+            photos.append(name)
+            end_part(part_photos)
+    end_part(1)
+    if not plan.parts:
+        shown = ", ".join([*inputs[:3], *(["..."] if len(inputs) > 3 else [])])
+        raise ConfigError(f"nothing to score: no photo, shard or table found at {shown}")
+    return plan
+
+
+def _files_of(inputs: Sequence[str], listed: Sequence[str], plan: Plan) -> Iterator[str]:
+    """Yield photos, shards and tables; count what plainly is none of them."""
+    for typed in inputs:
+        names = _remote_files(typed) if "://" in typed else _local_files(typed)
+        if not names:
+            raise DataError(f"{typed}: there is no such file, or nothing in the folder")
+        for name in names:
+            kind = "" if _is_table(name) or name == typed else other_kind(name)
+            if kind:
+                plan.passed_over[kind] += 1
+            else:
+                yield name
+    yield from listed
+
+
+def _local_files(typed: str) -> list[str]:
+    return find_images([typed], all_files=True).files
+
+
+def _remote_files(address: str) -> list[str]:
+    place = Place.of(address)
+    try:
+        kind = place.kind
+        below = place.files() if kind == FileType.Directory else []
+    except OSError as error:
+        raise DataError(f"{address}: {error}") from error
+    if kind == FileType.File:
+        return [address]
+    return [f"{address.rstrip('/')}/{name}" for name in below]
+
+
+def _is_table(name: str) -> bool:
+    return name.lower().endswith(".parquet")
+
+
+def _parts_of_table(address: str, column: str, part_photos: int) -> Iterator[Part]:
+    try:
+        with Place.of(address).open() as file:
+            metadata = pq.ParquetFile(file)
+            schema, rows = metadata.schema_arrow, metadata.metadata.num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{address}: no Parquet table that can be read: {error}") from error
+    names = [column] if column else [*_IMAGE_COLUMNS, *PATH_COLUMNS]
+    found = next((name for name in names if name in schema.names), "")
+    if not found:
+        asked = f"no column {column!r}" if column else "no column that is known to hold images"
+        raise DataError(f"{address}: {asked}; it has {', '.join(schema.names)}; --column")
+    for first in range(0, rows, part_photos):
+        count = min(part_photos, rows - first)
+        yield Part(kind="table", source=address, column=found, first=first, count=count)

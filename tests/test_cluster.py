@@ -1,0 +1,326 @@
+"""Scoring on Ray: the rows of `mspt score`, whatever dies on the way."""
+
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import FACES, ORIGINAL, RunCli, encode
+from PIL import Image
+
+from mspt.cluster.parts import SHARD_COLUMN, Work, score_part
+from mspt.cluster.plan import Part, make_plan
+from mspt.cluster.storage import Place
+from mspt.errors import ConfigError, DataError, WriteError
+from mspt.inference.scorer import Scorer
+from mspt.results import COLUMNS
+
+ray = pytest.importorskip("ray")
+MSPT = Path(sys.executable).with_name("mspt")
+FILES = sorted(str(path) for path in FACES.iterdir())
+
+
+# ---- which photos belong to which part ----
+
+
+def test_photos_shards_and_tables_become_parts_in_order(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.jpg", "c.png", "notes.txt", ".hidden.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    make_tar(tmp_path / "d.tar", {})
+    pq.write_table(pa.table({"path": ["1.jpg", "2.jpg", "3.jpg"]}), tmp_path / "e.parquet")
+    plan = make_plan([str(tmp_path)], part_photos=2)
+    at = str(tmp_path)
+    assert plan.parts == [
+        Part(kind="files", names=(f"{at}/a.jpg", f"{at}/b.jpg")),
+        Part(kind="files", names=(f"{at}/c.png",)),
+        Part(kind="tar", source=f"{at}/d.tar"),
+        Part(kind="table", source=f"{at}/e.parquet", column="path", first=0, count=2),
+        Part(kind="table", source=f"{at}/e.parquet", column="path", first=2, count=1),
+    ]
+    assert plan.passed_over == {".txt": 1}
+    assert plan.digest() == make_plan([str(tmp_path)], part_photos=2).digest()
+    assert plan.digest() != make_plan([str(tmp_path)], part_photos=3).digest()
+
+
+def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gone: there is no such file"):
+        make_plan([str(tmp_path / "gone")])
+    with pytest.raises(DataError, match="foo://x"):
+        make_plan(["foo://x"])
+    (tmp_path / "a.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match="no Parquet table that can be read"):
+        make_plan([str(tmp_path / "a.parquet")])
+    pq.write_table(pa.table({"odd": [1]}), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match="no column that is known .* it has odd; --column"):
+        make_plan([str(tmp_path / "b.parquet")])
+    with pytest.raises(DataError, match="no column 'no'; it has odd"):
+        make_plan([str(tmp_path / "b.parquet")], column="no")
+    with pytest.raises(ConfigError, match="part_photos 0 must be at least 1"):
+        make_plan([str(tmp_path)], part_photos=0)
+
+
+# ---- one part ----
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer("fast")
+
+
+def make_tar(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+
+
+def score_it(scorer: Scorer, part: Part, folder: Path) -> list[dict[str, object]]:
+    options = {"model": "fast"}
+    work = Work(scorer=options, faces=None, threads=2, base=str(folder), output=str(folder))
+    count = score_part(scorer, part, 3, work)
+    table = pq.read_table(folder / "part-0000003.parquet")
+    assert tuple(table.column_names) == (*COLUMNS, SHARD_COLUMN)
+    rows = table.to_pylist()
+    assert count.rows == len(rows)
+    assert count.failed == sum(row["status"] != "ok" for row in rows)
+    assert not list(folder.glob(".mspt-*")), "no draft is left"
+    return rows
+
+
+def test_members_of_a_shard_are_photos_and_the_rest_is_not(scorer: Scorer, tmp_path: Path) -> None:
+    photo = ORIGINAL.read_bytes()
+    members = {
+        "0001.png": photo, "0001.txt": b"a face", "0001.json": b"{}", "0002.png": photo[:4000],
+        "sub/.0003.png": photo, "sub/0004.jpg": encode(Image.open(ORIGINAL), "JPEG", quality=90),
+    }  # fmt: skip
+    make_tar(tmp_path / "s.tar", members)
+    rows = score_it(scorer, Part(kind="tar", source="s.tar"), tmp_path)
+    assert [(row["path"], row["status"]) for row in rows] == [
+        ("0001.png", "ok"), ("0002.png", "unreadable"), ("sub/0004.jpg", "ok"),
+    ]  # fmt: skip
+    assert {row[SHARD_COLUMN] for row in rows} == {"s.tar"}
+    assert rows[0]["score"] == scorer.score(ORIGINAL).score
+
+
+def test_a_shard_that_is_cut_off_keeps_what_it_has_and_says_so(
+    scorer: Scorer, tmp_path: Path
+) -> None:
+    make_tar(tmp_path / "s.tar", dict.fromkeys(("1.png", "2.png"), ORIGINAL.read_bytes()))
+    whole = (tmp_path / "s.tar").read_bytes()
+    (tmp_path / "s.tar").write_bytes(whole[: len(ORIGINAL.read_bytes()) + 3000])
+    rows = score_it(scorer, Part(kind="tar", source="s.tar"), tmp_path)
+    assert (rows[0]["path"], rows[0]["status"]) == ("1.png", "ok")
+    assert rows[-1]["status"] == "unreadable"
+    assert "the shard ends early" in str(rows[-1]["error"])
+
+
+@pytest.mark.parametrize("is_pair", [False, True])
+def test_a_table_may_hold_encoded_images(scorer: Scorer, tmp_path: Path, is_pair: bool) -> None:
+    data = [path.read_bytes() for path in sorted(FACES.iterdir())[:4]]
+    cells: list[object] = [*data, None]
+    if is_pair:  # as `datasets` writes them
+        cells = [{"bytes": d, "path": f"{n}.png"} for n, d in enumerate(data)] + [None]
+    pq.write_table(pa.table({"image": cells}), tmp_path / "t.parquet", row_group_size=2)
+    part = Part(kind="table", source="t.parquet", column="image", first=1, count=4)
+    rows = score_it(scorer, part, tmp_path)
+    expected = [scorer.score(d).score for d in data[1:]]
+    assert [row["score"] for row in rows] == [*expected, None]
+    assert rows[0]["path"] == ("1.png" if is_pair else "t.parquet#1")
+    assert "holds no encoded image" in str(rows[-1]["error"])
+
+
+def test_a_table_may_hold_paths(scorer: Scorer, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": [*FILES[:3], None, "gone.jpg"]}), tmp_path / "t.parquet")
+    part = Part(kind="table", source="t.parquet", column="path", first=1, count=4)
+    rows = score_it(scorer, part, tmp_path)
+    assert [row["path"] for row in rows] == [*FILES[1:3], "t.parquet#3", "gone.jpg"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "unreadable", "unreadable"]
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    place = Place.of(str(tmp_path)).below("part")
+    place.write(b"whole")
+    assert place.read(10) == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["part"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WriteError, match="folder: cannot be written"):
+        Place.of(str(tmp_path)).below("folder").write(b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "part"]
+
+
+# ---- jobs ----
+
+
+def read_rows(folder: Path) -> list[dict[str, object]]:
+    return [
+        {k: v for k, v in row.items() if k != SHARD_COLUMN}
+        for path in sorted(folder.glob("part-*.parquet"))
+        for row in pq.read_table(path).to_pylist()
+    ]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Return a folder of good and broken photos."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(24):
+        data = Path(FILES[number % len(FILES)]).read_bytes()
+        (folder / f"{number:02d}.png").write_bytes(data[:3000] if number % 7 == 3 else data)
+    (folder / "notes.txt").write_text("no photo")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_job_gives_the_rows_of_mspt_score_and_goes_on_where_it_stopped(
+    run_cli: RunCli, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("cluster", "score", photos, out, "--part", "5", "--model", "fast")
+    done = run_cli(*command)
+    assert done.returncode == 0, done.stderr
+    assert "5 parts; 24 rows now" in done.stdout
+    assert "1 other files passed over (1 .txt)" in done.stderr
+    assert "3 of 24 rows are not ok" in done.stderr
+    run_cli("score", photos, "--model", "fast", "-o", tmp_path / "s.parquet")
+    whole = read_rows(out)
+    assert whole == pq.read_table(tmp_path / "s.parquet").to_pylist()
+    (out / "part-0000002.parquet").unlink()
+    kept = (out / "part-0000001.parquet").stat().st_mtime_ns
+    (out / ".mspt-draft-of-a-killed-run").write_bytes(b"half")
+    again = run_cli(*command)
+    assert "5 parts, 4 of them there before; 5 rows now" in again.stdout
+    assert read_rows(out) == whole
+    assert (out / "part-0000001.parquet").stat().st_mtime_ns == kept
+    assert not (out / ".mspt-draft-of-a-killed-run").exists()
+    other = run_cli(*command, "--factors")
+    assert other.returncode == 2
+    assert "was begun with other factors (False, now True)" in other.stderr
+    (photos / "new.png").write_bytes(b"")
+    assert "was begun with other" in run_cli(*command).stderr
+
+
+def test_a_folder_with_other_files_is_refused(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    done = run_cli("cluster", "score", FACES, tmp_path)
+    assert done.returncode == 2
+    assert "holds other files, such as mine.txt, and no plan.json" in done.stderr
+
+
+def test_inputs_must_be_named(run_cli: RunCli, tmp_path: Path) -> None:
+    done = run_cli("cluster", "score", tmp_path / "out")
+    assert done.returncode == 2
+    assert "nothing to score: give INPUTS before OUTPUT, or --from LIST" in done.stderr
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_a_job_loses_and_doubles_nothing(
+    photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [MSPT, "cluster", "score", photos, out, "--part", "1", "--model", "fast"]
+    rng, kills = random.Random(0), 0
+    for _ in range(20):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_for_parts(process, out, len(list(out.glob("part-*"))) + rng.randint(1, 6))
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)  # the driver, and all of Ray below it
+        process.wait()
+        kills += 1
+    assert process.returncode == 0
+    assert kills >= 3
+    names = [row["path"] for row in read_rows(out)]
+    assert names == sorted(str(path) for path in photos.glob("*.png"))
+
+
+def wait_for_parts(process: "subprocess.Popen[bytes]", out: Path, count: int) -> None:
+    while process.poll() is None and len(list(out.glob("part-*"))) < count:
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[object]:
+    """Run a cluster of two nodes on this machine."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_an_actor_and_a_node_that_die_are_replaced(
+    two_nodes: object, photos: Path, tmp_path: Path
+) -> None:
+    out, nodes = tmp_path / "out", two_nodes
+    address = nodes.address  # type: ignore[attr-defined]
+    command = [MSPT, "cluster", "score", photos, out, "--part", "1", "--model", "fast"]
+    process = subprocess.Popen([*command, "--address", address], stdout=subprocess.PIPE)
+    wait_for_parts(process, out, 2)
+    actors = [pid for pid in actor_processes() if pid]
+    assert actors
+    os.kill(actors[0], signal.SIGKILL)
+    wait_for_parts(process, out, 6)
+    nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)  # type: ignore[attr-defined]
+    assert process.wait(timeout=300) == 0
+    names = [row["path"] for row in read_rows(out)]
+    assert names == sorted(str(path) for path in photos.glob("*.png"))
+
+
+def actor_processes() -> list[int]:
+    """Return the processes that score."""
+    import psutil
+
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any("MapWorker" in word for word in process.info["cmdline"] or ())
+    ]
+
+
+@pytest.mark.slow
+def test_photos_and_rows_may_lie_on_s3(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    options = f"?endpoint_override=http://{host}:{port}&allow_bucket_creation=true"
+    bucket = Place.of(f"s3://faces{options}")
+    bucket.make()
+    for path in FILES[:4]:
+        bucket.below(f"in/{Path(path).name}").write(Path(path).read_bytes())
+    bucket.below("in/broken.png").write(b"broken")
+    try:
+        done = run_cli("cluster", "score", "s3://faces/in", "s3://faces/out", "--model", "fast")
+        assert done.returncode == 0, done.stderr
+        assert "1 parts; 5 rows now" in done.stdout
+        data = bucket.below("out/part-0000000.parquet").read(2**20)
+    finally:
+        server.stop()
+    rows = {row["path"]: row for row in pq.read_table(io.BytesIO(data)).to_pylist()}
+    scorer = Scorer("fast")
+    for path in FILES[:4]:
+        row = rows.pop(f"s3://faces/in/{Path(path).name}")
+        assert row["score"] == scorer.score(path).score
+    assert rows["s3://faces/in/broken.png"]["status"] == "unreadable"

@@ -1,0 +1,41 @@
+// The page's side of scoring on the device: a worker that holds the model, asked for one photo at a
+// time.
+
+import type { Row } from "./models";
+
+export class Device {
+  private readonly waiting = new Map<number, { done: (row: Row) => void; failed: (error: Error) => void }>();
+  private last = 0;
+
+  private constructor(private readonly worker: Worker) {}
+
+  /** Load a model; rejects with an error for people if this browser cannot. */
+  static async open(models: string, name: string): Promise<Device> {
+    const here = import.meta.url; // spelt out so that Vite leaves the worker a module of its own
+    const worker = new Worker(new URL("./worker.js", here), { type: "module" });
+    await new Promise<void>((done, failed) => {
+      worker.onmessage = ({ data }) => (data.ready ? done() : failed(new Error(data.error)));
+      worker.onerror = (event) => failed(new Error(event.message || "the worker cannot be loaded"));
+      worker.postMessage({ open: models, name });
+    });
+    const device = new Device(worker);
+    worker.onmessage = ({ data }) => device.answer(data);
+    return device;
+  }
+
+  /** Score a photo's centred square; it stays in this browser. */
+  score(photo: Blob): Promise<Row> {
+    const id = ++this.last;
+    return new Promise((done, failed) => {
+      this.waiting.set(id, { done, failed });
+      this.worker.postMessage({ id, photo });
+    });
+  }
+
+  private answer({ id, row, error }: { id: number; row?: Row; error?: string }): void {
+    const asked = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (row) asked?.done(row);
+    else asked?.failed(new Error(error));
+  }
+}

@@ -1,0 +1,34 @@
+// What models.json says: written by the package itself (serve/device.py), so that limits, grades and
+// what a model sees are defined once.
+
+export interface Model {
+  label: string; // how rows name it: base@10
+  file: string; // beside models.json
+  crop_side: number; // px of the square that the network sees
+  short_side: number; // px of the photo's short side at that scale
+  quantiles: number[]; // scores at 0, 1, ... 100 % of the reference set
+}
+
+export interface Models {
+  models: Record<string, Model>; // none where the page was not built for the device
+  server: boolean; // whether a server can score, too
+  bands: string[]; // the grades, the worst first
+  min_side_px: number;
+  max_pixels: number;
+}
+
+/** One row, as the server answers it, as far as it can be known here. */
+export interface Row {
+  score: number | null;
+  percentile: number | null;
+  band: string | null;
+  status: "ok" | "unreadable" | "too_small" | "too_large";
+  error: string;
+  width: number | null;
+  height: number | null;
+  model: string;
+  reasons: string;
+  reason_codes: string;
+  square: [number, number, number, number] | null;
+  crop: string; // base64 of a JPEG
+}

@@ -1,0 +1,124 @@
+// Scores on the device, beside the page's own thread: decode -> crop -> resize -> network.
+//
+// In:   {open: models.json's address, name} once, then {id, photo: Blob} each.
+// Out:  {ready} or {error}, then {id, row}. Nothing is sent anywhere.
+
+import type * as Ort from "onnxruntime-web";
+import type { Model, Models, Row } from "./models";
+import { resizeSquare } from "./resize";
+
+const CROP_PX = 640; // the largest side of the picture that cards show
+const MOST_THREADS = 4;
+
+const here = import.meta.url; // the runtime's files lie beside this one
+let ort: typeof Ort;
+let session: Ort.InferenceSession;
+let model: Model;
+let about: Models;
+
+async function open(address: string, name: string): Promise<void> {
+  ort = await import(/* @vite-ignore */ new URL("./ort.wasm.min.mjs", here).href);
+  ort.env.wasm.wasmPaths = new URL("./", here).href;
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
+  about = await (await fetch(address)).json();
+  model = about.models[name];
+  session = await ort.InferenceSession.create(new URL(model.file, address).href, { executionProviders: ["wasm"] });
+}
+
+async function score(photo: Blob): Promise<Row> {
+  let bitmap: ImageBitmap;
+  try {
+    bitmap = await createImageBitmap(photo, { imageOrientation: "from-image", premultiplyAlpha: "none" });
+  } catch {
+    return failed("unreadable", photo.size ? "not an image that this browser can decode" : "the file is empty");
+  }
+  try {
+    return await scoreBitmap(bitmap);
+  } finally {
+    bitmap.close();
+  }
+}
+
+async function scoreBitmap(bitmap: ImageBitmap): Promise<Row> {
+  const { width, height } = bitmap;
+  if (width * height > about.max_pixels)
+    return failed("too_large", `${width} x ${height} px is more than the ${about.max_pixels} pixels allowed`);
+  if (Math.min(width, height) < about.min_side_px)
+    return failed("too_small", `${width} x ${height} px: the short side is below the ${about.min_side_px} px needed`);
+  const side = Math.round((Math.min(width, height) * model.crop_side) / model.short_side);
+  const [left, top] = [Math.floor((width - side) / 2), Math.floor((height - side) / 2)];
+  const canvas = drawn(bitmap, left, top, side, side);
+  const rgba = canvas.getContext("2d")!.getImageData(0, 0, side, side).data;
+  const pixels = resizeSquare(rgba, side, model.crop_side);
+  const input = new ort.Tensor("uint8", pixels, [1, model.crop_side, model.crop_side, 3]);
+  const output = await session.run({ [session.inputNames[0]]: input });
+  const value = Number(output[session.outputNames[0]].data[0]);
+  return {
+    ...failed("ok", ""),
+    score: Math.round(1e6 * value) / 1e6,
+    percentile: percentileOf(value),
+    band: about.bands[Math.min(about.bands.length - 1, Math.floor(value * about.bands.length))],
+    width,
+    height,
+    square: [left, top, left + side, top + side],
+    crop: await asJpeg(drawn(bitmap, left, top, side, Math.min(side, CROP_PX))),
+  };
+}
+
+/** Draw a square of a photo on white, as the package lays transparent photos over white. */
+function drawn(bitmap: ImageBitmap, left: number, top: number, side: number, to: number): OffscreenCanvas {
+  const canvas = new OffscreenCanvas(to, to);
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  context.fillStyle = "white";
+  context.fillRect(0, 0, to, to);
+  context.drawImage(bitmap, left, top, side, side, 0, 0, to, to);
+  return canvas;
+}
+
+async function asJpeg(canvas: OffscreenCanvas): Promise<string> {
+  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+
+function percentileOf(score: number): number {
+  const { quantiles } = model;
+  const above = quantiles.findIndex((q) => q > score);
+  if (above === 0) return 0;
+  if (above < 0) return 100;
+  const [low, high] = [quantiles[above - 1], quantiles[above]];
+  const place = above - 1 + (score - low) / (high - low);
+  return Math.round((1000 * place) / (quantiles.length - 1)) / 10;
+}
+
+function failed(status: Row["status"], error: string): Row {
+  return {
+    score: null,
+    percentile: null,
+    band: null,
+    status,
+    error,
+    width: null,
+    height: null,
+    model: model.label,
+    reasons: "",
+    reason_codes: "",
+    square: null,
+    crop: "",
+  };
+}
+
+self.onmessage = async ({ data }) => {
+  try {
+    if (data.open) {
+      await open(data.open, data.name);
+      self.postMessage({ ready: true });
+    } else {
+      self.postMessage({ id: data.id, row: await score(data.photo) });
+    }
+  } catch (error) {
+    self.postMessage({ id: data.id, error: String(error) });
+  }
+};
