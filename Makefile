@@ -12,10 +12,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 NEEDS_FACES = $(if $(FACES),,$(error give a CSV of photos: make $@ FACES=faces.csv; MODEL_CARD.md says what is in it))
 
-.PHONY: help demo test quick check docs golden smoke release evidence ablation setup clean
+.PHONY: help demo test quick check docs web test-web golden smoke release evidence ablation setup clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: $(VENV)/core.stamp  ## score real photos with the embedded model
 	$(BIN)/mspt score examples/faces
@@ -34,6 +34,13 @@ check: $(VENV)/dev.stamp  ## style, types, layers
 
 docs: $(VENV)/dev.stamp  ## write docs/cli.md anew from the commands' help
 	$(BIN)/python docs/write_cli.py
+
+web: $(VENV)/dev.stamp  ## build what scores in the browser (needs Node), and out/site, which any web server serves
+	cd web && npm ci --no-audit --no-fund --silent && npm run --silent build
+	$(BIN)/mspt serve --site out/site
+
+test-web: web  ## the page in a real browser: Debian's chromium and chromium-driver
+	$(BIN)/python -m pytest -q tests/test_page.py
 
 golden: $(VENV)/dev.stamp  ## renew the pinned scores; review the diff, then note it in CHANGELOG
 	$(BIN)/python tests/golden/renew.py
