@@ -4,6 +4,7 @@
 # PIP_FLAGS  extra flags for pip. On Linux machines whose index offers only torch with CUDA:
 #            make test PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 # FACES      a CSV of photos, columns file, set, usage, split, identity, source_repo (MODEL_CARD.md)
+# PEOPLE     for `make evidence`: a CSV of photos that people rated, columns file, mos
 
 PYTHON ?= python3
 PIP_FLAGS ?=
@@ -61,8 +62,9 @@ release: $(SETS)  ## train base and fast from the start; hours
 	$(BIN)/mspt train runs/fast.toml --resume
 	$(BIN)/mspt export runs/fast.toml out/fast/fast.onnx --licence Apache-2.0 --half
 
-evidence: data/release-test/manifest.csv data/outside-test/manifest.csv  ## all figures of docs/evidence.md
-	$(NEEDS_FACES)$(BIN)/python -m benchmarks.evidence.measure $(FACES) data/release-test data/outside-test
+evidence: data/test/graded.csv data/outside-test/manifest.csv data/base-9.1.onnx  ## all figures of docs/evidence.md
+	$(NEEDS_FACES)$(BIN)/python -m benchmarks.evidence.measure $(FACES) data/test data/outside-test \
+		--former before=data/base-9.1.onnx $(if $(PEOPLE),--people $(PEOPLE))
 
 ablation: data/ablation/train/manifest.csv data/ablation/val/manifest.csv data/outside-val/manifest.csv  ## does progressive training pay? 21 runs
 	$(BIN)/python -m benchmarks.studies.ablation

@@ -16,10 +16,6 @@ $(foreach set,portraits-train real-train enlarged-train val test,data/$(set)/man
 data/%/graded.csv: data/%/manifest.csv $(wildcard labels/grades/*.csv)
 	$(BIN)/python -m labels.apply $(@D)
 
-data/release-test/manifest.csv: COUNTS := --single 20 --second-order 3 --chained 3 --capture 3 --photo-filter 3
-data/release-%/manifest.csv: src/mspt/synthesis/calibration.json $(VENV)/dev.stamp
-	$(NEEDS_FACES)$(BIN)/mspt synthesize $(FACES) $(@D) $(PERMISSIVE) --where split=$* $(COUNTS)
-
 # The embedded weights of that commit: where runs/further/base-10.toml and runs/further/fast-9.toml begin.
 data/base-9.1.onnx: WEIGHTS := base
 data/fast-8.1.onnx: WEIGHTS := fast

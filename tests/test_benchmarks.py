@@ -6,24 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.evidence import compare as compare_models
-from benchmarks.evidence import measure as evidence
-from benchmarks.evidence import outside_set
-from benchmarks.evidence import tables as evidence_tables
+from benchmarks.evidence import groups, labelled, mild, outside_set
 from benchmarks.evidence.pages import fill_page
-from benchmarks.evidence.tables import MIRRORED, SHIFTED
+from benchmarks.evidence.steady import MIRRORED, SHIFTED, Moves
 from benchmarks.studies import ablation
 from conftest import ROOT
-from labels import apply
-from labels.apply import label_of_grade
 from PIL import Image
 
 from mspt.arrays import RGB
 from mspt.evaluation.evaluate import Estimate
-from mspt.evaluation.manifest import Entry, write_manifest
+from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.predictions import Predictions
 from mspt.synthesis.mos import stored_calibration
-from mspt.synthesis.synthesize import photo_name
 
 pytestmark = pytest.mark.slow
 
@@ -68,10 +63,6 @@ def test_outside_damage_grows_with_its_strength(damage: outside_set.Damage, face
     assert 0 < weak < strong
 
 
-def test_the_evidence_counts_pairs_and_ties() -> None:
-    assert evidence.auc(np.array([0.9, 0.5]), np.array([0.5, 0.1])) == pytest.approx(3.5 / 4)
-
-
 def graded(person: int, severity: float, lenient: float) -> tuple[Entry, float]:
     entry = Entry(
         path=Path(f"{person}-{severity}"),
@@ -91,8 +82,8 @@ def test_a_group_that_is_scored_more_kindly_shows_as_a_gap() -> None:
         for severity in rng.random(10)
     ]
     entries, score = [e for e, _ in made], np.array([s for _, s in made])
-    groups = {str(person): "ab"[person % 2] for person in range(20)}
-    found = evidence.measure_groups(entries, score, groups)
+    group_of = {str(person): "ab"[person % 2] for person in range(20)}
+    found = groups.measure_groups(entries, score, group_of)
     assert {name: (g.people, g.images) for name, g in found.groups.items()} == {
         "a": (10, 100),
         "b": (10, 100),
@@ -107,129 +98,65 @@ def test_skin_tones_are_binned_and_gray_faces_have_none(tmp_path: Path) -> None:
     for name, colour in tones.items():
         path = tmp_path / f"{name or 'gray'}.png"
         Image.new("RGB", (64, 64), colour).save(path)
-        assert evidence.skin_tone(path) == name
+        assert groups.skin_tone(path) == name
 
 
 @pytest.fixture
-def findings() -> evidence_tables.Findings:
-    """Return what is measured of a good and a bad model on ten faces that fall apart by steps."""
+def entries() -> list[Entry]:
+    """Return images of ten faces that fall apart by steps."""
     made = [graded(person, severity, 0.0)[0] for person in range(10) for severity in (0, 0.3, 0.7)]
-    entries = [
-        replace(e, degradation="jpeg" * (e.mos < 1), source="foreign" if e.mos < 1 else "pristine")
+    return [
+        replace(e, degradation="jpeg" * (e.mos < 1), source="single" if e.mos < 1 else "pristine")
         for e in made
     ]
+
+
+def test_agreement_with_labels_is_told_by_source_and_kind(entries: list[Entry]) -> None:
     mos = np.array([e.mos for e in entries])
-    peers = {evidence.MSPT_PEER: mos, evidence.EDGENEXT_PEER: -mos}
-    values = {"base": mos, "fast": -mos} | peers
-    both = {"test": entries, "outside": entries}
-    models = {
-        n: evidence_tables.Model(f"`{n}`", 640, 0.469, n in evidence.EMBEDDED) for n in values
-    }
-    still = evidence_tables.Moves(30, Estimate(value=0.002, low=0.001, high=0.012), 0.02)
-    told = evidence_tables.Separation(Estimate(value=0.9, low=0.8, high=1), 0.8, 0.4)
-    groups = evidence.measure_groups(entries, mos, {str(p): "ab"[p % 2] for p in range(10)})
-    return evidence_tables.Findings(
-        models=models,
-        agreement={w: evidence.agreement_of(e, values) for w, e in both.items()},
-        damage_alone={w: evidence.agreement_of(e, values) for w, e in both.items()},
-        blind={which: [f"| {which} |", "|---|"] for which in ("test", "outside", "real")},
-        damaged={which: [f"| damaged {which} | |"] for which in both},
-        leads={w: evidence.leads_of(e, values, "base") for w, e in both.items()},
-        peers=evidence.compare_peers(entries, values),
-        counts=(10, 20),
-        told=dict.fromkeys(values, told),
-        moves={c: dict.fromkeys(models, still) for c in (MIRRORED, SHIFTED)},
-        groups={what: dict.fromkeys(models, groups) for what in ("tones", "sources")},
-        labelled={},
-    )
+    found = labelled.agreement_of(entries, {"good": mos, "bad": -mos})
+    rows = {row.split("|")[1].strip(): row for row in labelled.sources_table(found)}
+    one, least = "1.000 [1.000, 1.000]", "-1.000 [-1.000, -1.000]"
+    assert rows["SRCC, all"] == f"| SRCC, all | 30 | {one} | {least} |"
+    assert rows["SRCC, single"] == f"| SRCC, single | 20 | {one} | {least} |"
+    assert rows["original above its damaged versions"].endswith("|  | 100 % | 0.0 % |")
+    assert list(labelled.kinds_table(found))[2:] == [f"| jpeg | 20 | {one} | {least} |"]
 
 
-def test_labels_count_faults_where_photos_were_graded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("release-test", "outside-test"):
-        entries = [
-            Entry(path=tmp_path / name / f"{p}_{n:02d}.png", mos=m, identity=p, degradation=d)
-            for p in map(photo_name, ("p0", "p1"))
-            for n, (m, d) in enumerate(((1.0, ""), (0.6, "jpeg")))
-        ]
-        (tmp_path / name).mkdir()
-        write_manifest(tmp_path / name / "manifest.csv", entries)
-    header = "set,file,grader,grade\n"
-    (tmp_path / "faces.csv").write_text(f"{header}faces,p0,ann,55\nfaces,p1,ann,100\n")
-    (tmp_path / "undamaged.csv").write_text(f"{header}release-test,p0_00.png,ann,45\n")
-    (tmp_path / "damaged.csv").write_text(
-        f"{header}release-test,p0_01.png,v1,40\nrelease-test,p1_01.png,v1,60\n"
-    )
-    monkeypatch.setattr(apply, "FACES", tmp_path / "faces.csv")
-    monkeypatch.setattr(evidence, "UNDAMAGED", tmp_path / "undamaged.csv")
-    monkeypatch.setattr(evidence, "DAMAGED", tmp_path / "damaged.csv")
-    photos = tmp_path / "photos.csv"
-    photos.write_text(
-        "file,set,split,usage,identity,source_repo\na.jpg,wild,test,permissive,x,y/z\n"
-    )
-    folders = {w: tmp_path / f"{n}-test" for w, n in (("test", "release"), ("outside", "outside"))}
-    sets = evidence.Sets.read(photos, folders, None)
-    assert sets.grades.keys() == {"test"}
-    own = label_of_grade(55)  # of p0's photo
-    for which in folders:
-        undamaged, damaged, *faultless = (e.mos for e in sets.labelled_entries(which))
-        assert undamaged == pytest.approx(own)
-        assert own + 0.6 - 1 < damaged < min(own, 0.6)
-        assert faultless == [1.0, 0.6]
-    assert sorted(sets.levelled["test"]) == ["p0_01.png", "p1_01.png"]
-    assert sets.levelled["outside"] == {}
-    assert [e.source for e in sets.entries["real"]] == ["wild"]
-
-
-def test_all_pages_have_a_place_for_every_table(
-    findings: evidence_tables.Findings, tmp_path: Path
-) -> None:
-    card = {"figures": list(evidence_tables.card_table(findings))}
-    readme = {"figures": list(evidence_tables.readme_table(findings))}
-    tables = evidence_tables.page_tables(findings)
-    for name, parts in {
-        "docs/evidence.md": tables,
-        "MODEL_CARD.md": card,
-        "README.md": readme,
-    }.items():
-        page = tmp_path / Path(name).name
-        page.write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
-        fill_page(page, parts)
-        for lines in parts.values():
-            assert "\n".join(lines) in page.read_text(encoding="utf-8")
-            columns = {line.count("|") for line in lines if line.startswith("|")}
-            assert len(columns) == 1
-
-
-def test_the_aims_are_judged_by_what_was_measured(findings: evidence_tables.Findings) -> None:
-    rows = {row.split("|")[1].strip(): row for row in evidence_tables.aims_table(findings)}
-    assert rows["on `test` people"] == "| on `test` people | aim | `base` | `fast` | |"
-    assert rows["SRCC with labels"] == (
-        "| SRCC with labels | .94 | 1.000 [1.000, 1.000] | -1.000 | met |"
-    )
-    assert rows["original above its degraded versions"].endswith(
-        "| 100 % [100, 100] | 0.0 % | met |"
-    )
-    assert (
-        "| < .01 | .002 [.001, .012] | .002 | met; its interval" in (rows["mirrored: mean change"])
-    )
-    assert rows["`fast` below `base`, SRCC with labels"].endswith(
-        "| 2.000 [2.000, 2.000] | **missed** |"
-    )
-    peers = rows["MSPT over EdgeNeXt-XXS, same data, both from random weights: SRCC with labels"]
-    assert peers.endswith("met at this budget: +2.000 [+2.000, +2.000] |")
-
-
-def test_models_are_compared_with_the_first(findings: evidence_tables.Findings) -> None:
-    agreement = {name: findings.agreement["test"][name] for name in ("base", "fast")}
-    steady = {name: {c: findings.moves[c][name] for c in findings.moves} for name in agreement}
-    table = list(compare_models.overall_table(agreement, steady, findings.leads["test"]))
+def test_models_are_compared_with_the_first(entries: list[Entry]) -> None:
+    mos = np.array([e.mos for e in entries])
+    values = {"base": mos, "fast": -mos}
+    still = Moves(30, Estimate(value=0.002, low=0.001, high=0.012), 0.02)
+    steady_of = {name: dict.fromkeys((MIRRORED, SHIFTED), still) for name in values}
+    leads = labelled.leads_of(entries, values, "base")
+    found = labelled.agreement_of(entries, values)
+    lines = list(compare_models.overall_table(found, steady_of, leads))
     base, fast = "1.0000 [1.0000, 1.0000]", "-1.0000 [-1.0000, -1.0000]"
-    assert table[2:] == [
+    assert lines[2:] == [
         f"| base | {base} | {base} | 100 % | .0020 | .0020 |  |",
         f"| fast | {fast} | {fast} | 0.0 % | .0020 | .0020 | -2.0000 [-2.0000, -2.0000] |",
     ]
+
+
+def test_mild_damage_is_told_by_its_mean_and_the_share_it_raises() -> None:
+    changes = {name: np.array([0.02, -0.04, -0.01, -0.01]) for name in mild.DAMAGE}
+    lines = list(mild.mild_table({"base": changes}))
+    assert lines[2] == "| noise sd 2 | -0.010, 25% |"
+    assert len(lines) == 2 + len(mild.DAMAGE)
+
+
+def test_pages_have_a_place_for_every_table(tmp_path: Path) -> None:
+    parts = ("people", "photos", "mild", "test", "outside", "kinds", "robustness", "tones")
+    for name, wanted in {
+        "docs/evidence.md": parts,
+        "MODEL_CARD.md": ("figures",),
+        "README.md": ("figures",),
+    }.items():
+        page = tmp_path / Path(name).name
+        page.write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+        fill_page(page, {part: [f"table of {part}"] for part in wanted})
+        assert all(f"table of {part}" in page.read_text(encoding="utf-8") for part in wanted)
+        with pytest.raises(SystemExit, match="has no place for other"):
+            fill_page(page, {"other": []})
 
 
 def test_steadiness_is_taken_on_every_sixth_image(tmp_path: Path, face: RGB) -> None:
@@ -238,27 +165,6 @@ def test_steadiness_is_taken_on_every_sixth_image(tmp_path: Path, face: RGB) -> 
     steady = compare_models.measure_steadiness(entries, "fast")
     assert steady.keys() == {MIRRORED, SHIFTED}
     assert all(move.images == 2 and 0 < move.mean.value < 0.1 for move in steady.values())
-
-
-@pytest.mark.parametrize(
-    ("value", "low", "high", "verdict"),
-    [
-        (0.95, 0.941, 0.96, "met"),
-        (0.95, 0.93, 0.96, "met; its interval reaches past"),
-        (0.93, 0.92, 0.95, "**missed**, inside the interval"),
-        (0.93, 0.92, 0.935, "**missed**"),
-        (0.95, np.nan, np.nan, "met"),  # too few people for an interval
-        (np.nan, np.nan, np.nan, "not measured"),
-    ],
-)
-def test_a_verdict_says_what_the_interval_says(
-    value: float, low: float, high: float, verdict: str
-) -> None:
-    found = Estimate(value=value, low=low, high=high)
-    assert evidence_tables.Aim("x", 0.94, lambda _f, _n: found).verdict(found) == verdict
-    mirrored = Estimate(value=1 - value, low=1 - high, high=1 - low)
-    below = evidence_tables.Aim("x", 0.06, lambda _f, _n: mirrored, below=True)
-    assert below.verdict(mirrored) == verdict
 
 
 def test_a_page_without_a_place_stays_as_it_is(tmp_path: Path) -> None:

@@ -264,13 +264,15 @@ def two_nodes() -> Iterator[object]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Ray's open files
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_actor_and_a_node_that_die_are_replaced(
     two_nodes: object, photos: Path, tmp_path: Path
 ) -> None:
     out, nodes = tmp_path / "out", two_nodes
     address = nodes.address  # type: ignore[attr-defined]
     command = [MSPT, "cluster", "score", photos, out, "--part", "1", "--model", "fast"]
-    process = subprocess.Popen([*command, "--address", address], stdout=subprocess.PIPE)
+    process = subprocess.Popen([*command, "--address", address], stdout=subprocess.DEVNULL)
     wait_for_parts(process, out, 2)
     actors = [pid for pid in actor_processes() if pid]
     assert actors

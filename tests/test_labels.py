@@ -1,14 +1,12 @@
 """Where labels are made: what graders are asked, how grades are read, what labels learn of them."""
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.evidence.graders import compare_degraded, compare_undamaged
 from labels import apply, calibrate, grade
 from labels.apply import LABEL_OF_GRADE, label_of_grade
 from labels.grade import Asked, Grade
@@ -269,44 +267,6 @@ def test_a_set_is_fitted_by_its_grades_and_its_photos_own_faults(
     assert found["banding"] == stored_calibration().sight["banding"]
     with pytest.raises(SystemExit, match="no grade of an image in"):
         calibrate.fit_visible(data, "another")
-
-
-def test_graders_labels_and_models_are_compared(entries: list[Entry]) -> None:
-    graded = [e for e in entries if e.mos > 0.3]
-    grades = [
-        Grade("set", e.path.name, grader, (best - 50 * (e.identity == "p1")) * e.mos)
-        for grader, best in (("ann", 90), ("bob", 100))
-        for e in graded
-    ]
-    quality = np.array([math.sqrt(0.5) if e.identity == "p1" else 1 for e in entries])
-    scores = {"base": np.array([e.mos for e in entries]) * quality}
-    lines = list(compare_undamaged(entries, grades, scores))
-    assert lines[0] == "| SRCC with graders | undamaged (5) | degraded (10) |"
-    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines}
-    assert cells["ann, bob"][0].split()[0] == "1.000"
-    assert cells["mean grade, label"][0].strip() == ""
-    assert float(cells["mean grade, label"][1].split()[0]) < 1
-    real = [
-        replace(e, mos=math.nan, degradation="", source="wild" if e.mos < 1 else "pristine")
-        for e in graded
-    ]
-    lines = list(compare_undamaged(real, grades, {"base": scores["base"][: len(real)]}))
-    assert lines[0] == "| SRCC with graders | all (15) | wild (10) | undamaged (5) |"
-    assert "label" not in "".join(lines)
-
-
-def test_grades_of_degraded_images_are_compared(entries: list[Entry]) -> None:
-    degraded = [e for e in entries if e.source == "single"]
-    levelled = {e.path.name: [100 * e.mos, 90 * e.mos] for e in degraded[:12]}
-    counted = [replace(e, mos=1 - e.mos) for e in entries]
-    scores = {"base": np.array([e.mos for e in entries])}
-    lines = list(compare_degraded(entries, levelled, scores, counted))
-    assert lines[0] == "| 12 degraded images: SRCC with graders of | |"
-    cells = dict(line.strip("| ").split(" | ", 1) for line in lines[2:])
-    assert cells["label of degradation alone"].startswith("1.000")
-    assert cells["label with the photo's faults"].startswith("-1.000")
-    assert cells["base"].startswith("1.000")
-    assert cells["another grader's grade (12 images)"].startswith("1.000")
 
 
 def test_the_grades_of_the_repo_are_whole() -> None:

@@ -1,7 +1,9 @@
 """Copies of chosen photos: whole, under names of their own, nothing overwritten, resumable."""
 
 import errno
+import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -9,10 +11,12 @@ from typing import IO
 
 import pytest
 from click.testing import CliRunner
+from conftest import ORIGINAL, RunCli
 
 from mspt.cli.choosing import filter_
 from mspt.errors import DataError, WriteError
 from mspt.scores.copy import Names, copy_photos
+from mspt.scores.move import JOURNAL, Journal, restore
 
 
 def make_photos(folder: Path, *names: str) -> list[str]:
@@ -88,7 +92,7 @@ def test_missing_photos_are_named_and_the_rest_is_copied(tmp_path: Path) -> None
     assert done.stdout == ""
     lines = done.stderr.splitlines()
     assert lines[1] == f"1 photos copied to {tmp_path / 'out'}"
-    assert lines[2] == "13 photos could not be copied:"
+    assert lines[2] == "13 photos were left where they are:"
     assert lines[3] == "  gone0.png: No such file or directory"
     assert lines[-1] == "  and 3 more"
     assert contents(tmp_path / "out") == {"a.png": "a.png"}
@@ -159,7 +163,7 @@ def test_folders_are_kept_below_the_one_that_all_share(tmp_path: Path) -> None:
 def test_links_take_no_space_and_are_made_once(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "in", "p/a.png", "q/a.png")
     for expected in ((2, 0), (0, 2)):
-        done = copy_photos(photos, tmp_path / "out", on_progress=lambda *_: None, link=True)
+        done = copy_photos(photos, tmp_path / "out", on_progress=lambda *_: None, how="link")
         assert (done.copied, done.present, done.renamed) == (*expected, 1)
     assert (tmp_path / "out/a.png").samefile(photos[0])
     assert (tmp_path / "out/a-2.png").samefile(photos[1])
@@ -175,3 +179,88 @@ def test_how_to_copy_needs_a_place_to_copy_to(tmp_path: Path) -> None:
 def test_nothing_chosen_is_copied_to_no_tree(tmp_path: Path) -> None:
     done = copy_photos([], tmp_path / "out", on_progress=lambda *_: None, keep_tree=True)
     assert done.copied == 0
+
+
+# ---- moving, and back ----
+
+
+def test_moved_photos_come_back(run_cli: RunCli, tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(f"photo {name[-5]}".encode())
+    rows = "".join(f"{name},0.{n},ok\n" for n, name in enumerate(("a/1.png", "b/1.png", "b/2.png")))
+    (tmp_path / "s.csv").write_text(f"path,score,status\n{rows}")
+    done = run_cli("filter", "s.csv", "--top", "9", "--copy-to", "out", "--move")
+    assert done.returncode == 0, done.stderr
+    assert "3 photos moved to out, 1 numbered" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "1-2.png", "1.png", "2.png", JOURNAL,
+    ]  # fmt: skip
+    assert not list(tmp_path.glob("[ab]/*"))
+    again = run_cli("filter", "s.csv", "--top", "9", "--copy-to", "out", "--move")
+    assert "0 photos moved to out, 3 were there already" in again.stderr
+    back = run_cli("restore", "out/mspt-moved.jsonl")
+    assert back.returncode == 0, back.stderr
+    assert "3 photos moved back" in back.stderr
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.glob("[ab]/*")) == [
+        "a/1.png", "b/1.png", "b/2.png",
+    ]  # fmt: skip
+    assert (tmp_path / "a/1.png").read_bytes() == b"photo 1"
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_move_that_was_stopped_goes_on_and_can_be_undone(tmp_path: Path) -> None:
+    photos = [tmp_path / f"{n}.png" for n in range(3)]
+    for photo in photos:
+        photo.write_bytes(photo.name.encode())
+    out = tmp_path / "out"
+    out.mkdir()
+    Journal(out).move(photos[0], out / "0.png")
+    with (out / JOURNAL).open("a") as file:  # written down, and killed before it was done
+        file.write(json.dumps({"from": str(photos[1]), "to": str(out / "1.png")}) + "\n")
+    names = list(map(str, photos))
+    done = copy_photos(names, out, on_progress=lambda *_: None, how="move")
+    assert (done.copied, done.present, done.failed) == (2, 1, [])
+    photos[2].write_bytes(b"another photo of this name")
+    report = restore(out / JOURNAL)
+    assert report.restored == 2
+    assert report.failed == [(str(out / "2.png"), f"{photos[2]} exists again")]
+    assert (out / JOURNAL).exists(), "one photo is still there"
+    photos[2].unlink()
+    assert restore(out / JOURNAL).restored == 1
+    assert [photo.read_bytes() for photo in photos] == [b"0.png", b"1.png", b"2.png"]
+    assert not (out / JOURNAL).exists()
+
+
+def test_what_is_no_journal_is_refused(run_cli: RunCli, tmp_path: Path) -> None:
+    assert "no such journal; `mspt filter --move`" in run_cli("restore", "gone.jsonl").stderr
+    (tmp_path / "other.jsonl").write_text('{"path": "a"}\n')
+    done = run_cli("restore", "other.jsonl")
+    assert done.returncode == 2
+    assert "line 1: is no journal of moved photos" in done.stderr
+
+
+# ---- a scores file from elsewhere ----
+
+
+def test_photos_elsewhere_are_left_unless_their_folder_is_named(
+    run_cli: RunCli, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for folder in (elsewhere, tmp_path):
+        (folder / f"{folder.name}.png").write_bytes(ORIGINAL.read_bytes())
+    secret, mine = elsewhere / f"{elsewhere.name}.png", tmp_path / f"{tmp_path.name}.png"
+    climbing = f"x/../../{elsewhere.name}/{secret.name}"
+    rows = "".join(f"{path},0.5,ok\n" for path in (secret, mine, climbing))
+    (tmp_path / "s.csv").write_text(f"path,score,status\n{rows}")
+    done = run_cli("filter", "s.csv", "--top", "3", "--copy-to", "out")
+    assert done.returncode == 1
+    assert f"{secret}: lies outside; --within DIR allows a folder" in done.stderr
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [mine.name]
+    page = run_cli("report", "s.csv", "-o", "r.html")
+    assert "2 thumbnails have no picture" in page.stderr
+    links = re.findall(r'href="([^"]*)"', (tmp_path / "r.html").read_text())
+    assert set(links) - {"data:,"} == {mine.name}
+    named = run_cli("filter", "s.csv", "--top", "3", "--copy-to", "out", "--within", elsewhere)
+    assert named.returncode in (0, 1)
+    assert (tmp_path / "out" / secret.name).is_file()

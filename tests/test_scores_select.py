@@ -24,11 +24,13 @@ from mspt.scores.read import ScoreRow
 from mspt.scores.select import (
     KEEP_RATES,
     Cut,
+    PerPhoto,
     choose,
     cut_at,
     cut_best,
     cut_worst,
     operating_points,
+    per_photo,
     photos_below,
     photos_of,
     share_count,
@@ -243,6 +245,41 @@ def test_all_faces_asks_every_face_of_a_photo(tmp_path: Path) -> None:
     )
 
 
+def faces_of(*photos: tuple[float | None, ...]) -> list[ScoreRow]:
+    return [
+        ScoreRow(1, f"{n}.png", value, "ok" if value is not None else "too_small", {"score": value})
+        for n, faces in enumerate(photos)
+        for value in faces
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [("worst", [0.2, 0.7, None]), ("largest", [0.9, None, None]), ("mean", [0.5, 0.75, None])],
+)
+def test_a_photo_counts_by_its_worst_its_largest_or_all_faces(
+    how: PerPhoto, expected: list[float | None]
+) -> None:
+    rows = faces_of((0.9, 0.2, 0.4), (None, 0.8, 0.7), (None,))
+    found = list(per_photo(rows, how))
+    assert [row.path for row in found] == ["0.png", "1.png", "2.png"]
+    assert [row.score for row in found] == pytest.approx(expected)
+    assert [row.cells["score"] for row in found] == pytest.approx(expected)
+
+
+def test_filter_and_threshold_count_photos_where_they_are_told_to(tmp_path: Path) -> None:
+    faces = [("a.png", 0.9), ("a.png", 0.1), ("b.png", 0.5), ("b.png", 0.6)]
+    scores = write_scores(tmp_path / "s.csv", faces)
+    best = run(filter_, scores, "--top", "1", "--per-photo", "worst")
+    assert best.stdout == "b.png\n"
+    assert "1 of 2 rows chosen" in best.stderr
+    assert run(filter_, scores, "--top", "1", "--per-photo", "largest").stdout == "a.png\n"
+    told = run(threshold, scores, "--keep", "0.5", "--per-photo", "mean")
+    assert "--min-score 0.55 --per-photo mean" in told.stdout
+    both = run(filter_, scores, "--min-score", "0.2", "--all-faces", "--per-photo", "mean")
+    assert "both say what a photo's faces mean" in str(both.exception)
+
+
 def test_a_photo_with_a_chosen_face_is_not_among_the_others(tmp_path: Path) -> None:
     scores = write_scores(tmp_path / "s.csv", [("a", 0.9), ("a", 0.3), ("b", 0.2)])
     assert run(filter_, scores, "--min-score", "0.5", "--invert").stdout.split() == ["b"]
@@ -334,3 +371,14 @@ def test_the_page_on_using_scores_runs_as_it_stands(
         assert done.exit_code == 0, f"{line}\n{done.output}"
     assert {"scores.csv", "good.csv", "best", "report.html"} <= {*os.listdir(tmp_path)}
     assert ORIGINAL.name in os.listdir(tmp_path / "best")
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(code, {})  # the same working directory: the page's own scores.csv
+    assert len((tmp_path / "best.csv").read_text().splitlines()) == 6
+    assert (tmp_path / "best.html").is_file()
+
+
+def test_what_the_module_names_is_there() -> None:
+    from mspt import scores as public
+
+    assert all(getattr(public, name) for name in public.__all__)
+    assert not hasattr(public, "no_such_name")

@@ -14,8 +14,9 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.evidence.measure import agreement_of, changes, leads_of, measure_moves
-from benchmarks.evidence.tables import MIRRORED, SHIFTED, Moves, brief, percent
+from benchmarks.evidence.labelled import agreement_of, leads_of
+from benchmarks.evidence.steady import MIRRORED, SHIFTED, Moves, changes, measure_moves
+from benchmarks.evidence.tables import brief, percent
 from PIL import Image
 
 import mspt

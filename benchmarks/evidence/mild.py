@@ -1,6 +1,6 @@
 """Does mild damage lower the score of real photos, always?
 
-    python -m benchmarks.evidence.mild FACES.csv [--model base ...] [--photos 60] [--split test]
+    python -m benchmarks.evidence.mild FACES.csv [--model base ...] [--split test]
 
 In:   the CSV of photos (set, usage, split); real photos whose licence allows release.
 Out:  for each model and kind of damage: the mean change of the score, and the share of photos whose
@@ -9,10 +9,11 @@ Out:  for each model and kind of damage: the mean change of the score, and the s
 
 import argparse
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from benchmarks.evidence.tables import table
 from numpy.random import Generator
 
 from mspt.arrays import RGB
@@ -24,7 +25,9 @@ from mspt.synthesis.pixel_ops import resize_to_side
 
 SIDE_PX = 640
 RAISED = 0.01
+PHOTOS = 60
 Damage = Callable[[RGB, Generator], RGB]
+Changes = dict[str, np.ndarray]  # of the score of each photo, by kind of damage
 
 
 def _noise(sd: float) -> Damage:
@@ -62,7 +65,7 @@ def read_photos(listed: Path, split: str, count: int) -> list[RGB]:
     return [resize_to_side(square, SIDE_PX) for square in squares]
 
 
-def score_changes(scorer: Scorer, photos: list[RGB]) -> dict[str, np.ndarray]:
+def score_changes(scorer: Scorer, photos: list[RGB]) -> Changes:
     """Return by how much each kind of damage changes each photo's score, (N,) a kind."""
     before = _scores(scorer, photos)
     return {
@@ -76,24 +79,35 @@ def _scores(scorer: Scorer, photos: list[RGB]) -> np.ndarray:
     return np.array([result.score for result in scorer.score_many(photos)], dtype=float)
 
 
+def mild_table(changes: Mapping[str, Mapping[str, np.ndarray]]) -> Iterator[str]:
+    """Yield mean change and share raised; `changes` by model, by kind of damage."""
+    rows = ([name, *(_cell(of[name]) for of in changes.values())] for name in DAMAGE)
+    yield from table(["damage", *changes], rows)
+
+
+def _cell(change: np.ndarray) -> str:
+    return f"{change.mean():+.3f}, {np.mean(change > RAISED):.0%}"
+
+
+def measure(listed: Path, models: Mapping[str, str], split: str = "test") -> dict[str, Changes]:
+    """Return the changes of all real photos of a split, by model, by kind of damage."""
+    photos = read_photos(listed, split, PHOTOS)
+    return {
+        name: score_changes(Scorer(model, backend="onnxruntime"), photos)
+        for name, model in models.items()
+    }
+
+
 def main() -> None:
     """Score and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos_csv", type=Path)
     parser.add_argument("--model", action="append", dest="models")
-    parser.add_argument("--photos", type=int, default=60)
     parser.add_argument("--split", default="test")
     options = parser.parse_args()
-    photos = read_photos(options.photos_csv, options.split, options.photos)
-    models = options.models or ["base", "fast"]
-    changes = [score_changes(Scorer(model), photos) for model in models]
-    print(f"{len(photos)} real photos of {options.split}: mean change, share raised by > {RAISED}")
-    print(f"| damage | {' | '.join(models)} |")
-    print("|---" * (1 + len(models)) + "|")
-    for name in DAMAGE:
-        of = [c[name] for c in changes]
-        cells = [f"{c.mean():+.3f}, {np.mean(c > RAISED):.0%}" for c in of]
-        print(f"| {name} | {' | '.join(cells)} |")
+    models = {model: model for model in options.models or ["base", "fast"]}
+    for line in mild_table(measure(options.photos_csv, models, options.split)):
+        print(line)
 
 
 if __name__ == "__main__":

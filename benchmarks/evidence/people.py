@@ -13,12 +13,11 @@ nothing is trained on them or tuned to them.
 
 import argparse
 import csv
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from benchmarks.evidence.tables import say
+from benchmarks.evidence.tables import say, table
 from labels.grade import GRADES, level, read_grades
 
 import mspt
@@ -34,8 +33,7 @@ def agreement(a: Vector, b: Vector) -> str:
     """Return the SRCC of two values of each photo, where both are known."""
     known = np.flatnonzero(~np.isnan(a) & ~np.isnan(b))
     a, b = a[known], b[known]
-    found = estimate(lambda i: srcc(a[i], b[i]), list(map(str, known)), RESAMPLES)
-    return f"{say(found)} ({len(known)} photos)"
+    return say(estimate(lambda i: srcc(a[i], b[i]), list(map(str, known)), RESAMPLES))
 
 
 def graders_of(files: Sequence[str], set_name: str) -> dict[str, Vector]:
@@ -59,18 +57,22 @@ def models_of(paths: Sequence[Path]) -> dict[str, Vector]:
     return found
 
 
-def compare(
-    mos: Vector, graders: Mapping[str, Vector], models: Mapping[str, Vector]
-) -> Iterator[str]:
-    """Yield the table."""
-    yield "| SRCC of | |"
-    yield "|---|---|"
-    for name, values in (graders | models).items():
-        yield f"| people, {name} | {agreement(mos, values)} |"
-    for first, second in combinations(list(graders)[:-1], 2):
-        yield f"| {first}, {second} | {agreement(graders[first], graders[second])} |"
-    for name, values in models.items():
-        yield f"| all gradings, {name} | {agreement(graders['all gradings'], values)} |"
+def people_table(labels: Path, set_name: str) -> Iterator[str]:
+    """Yield SRCC of the people's mos and of the graders with graders and models."""
+    with labels.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    files = [row["file"] for row in rows]
+    mos = np.array([float(row["mos"]) for row in rows])
+    graders = graders_of(files, set_name)["all gradings"]
+    models = models_of([labels.parent / file for file in files])
+    yield from table(
+        ["SRCC with", "photos", "people", "all gradings"],
+        [
+            [name, str(int(np.sum(~np.isnan(v)))), agreement(mos, v), agreement(graders, v)]
+            for name, v in models.items()
+        ]
+        + [["all gradings", str(len(mos)), agreement(mos, graders), ""]],
+    )
 
 
 def main() -> None:
@@ -79,13 +81,7 @@ def main() -> None:
     parser.add_argument("labels", type=Path)
     parser.add_argument("--set", required=True, help="name of the photos' set in the grades")
     options = parser.parse_args()
-    with options.labels.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    files = [row["file"] for row in rows]
-    mos = np.array([float(row["mos"]) for row in rows])
-    graders = graders_of(files, options.set)
-    models = models_of([options.labels.parent / file for file in files])
-    for line in compare(mos, graders, models):
+    for line in people_table(options.labels, options.set):
         print(line, flush=True)
 
 

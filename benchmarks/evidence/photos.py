@@ -9,14 +9,15 @@ Out:  SRCC of each model's scores with the mean grade, and of one pass of grader
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from benchmarks.evidence.tables import say
+from benchmarks.evidence.tables import say, table
 from labels.grade import FACES, read_grades
 
-from mspt.evaluation.evaluate import estimate
+from mspt.evaluation.evaluate import Estimate, estimate
 from mspt.evaluation.metrics import Vector, srcc
 from mspt.inference.scorer import Scorer
 
@@ -29,6 +30,13 @@ SETS["both"] = ("wild", "pristine")
 ONE_PASS = "a pass of graders, with the others"
 
 Row = Mapping[str, str]
+Values = Callable[[Sequence[Path]], Vector]  # scores of files, (N,)
+
+
+def scores_by(model: str) -> Values:
+    """Return what scores files by a model, in fp32 as every machine does."""
+    scorer = Scorer(model, backend="onnxruntime")
+    return lambda paths: np.array([r.score for r in scorer.score_many(paths)], dtype=float)
 
 
 def read_rows(listed: Path, split: str, passes: Mapping[str, Sequence[float]]) -> list[Row]:
@@ -45,9 +53,44 @@ def passes_of_photos() -> dict[str, list[float]]:
     return found
 
 
-def agreement(a: Vector, b: Vector, rows: Sequence[Row]) -> str:
+def agreement(a: Vector, b: Vector, rows: Sequence[Row]) -> Estimate:
     """Return the SRCC of two values of each photo."""
-    return say(estimate(lambda i: srcc(a[i], b[i]), [row["identity"] for row in rows], RESAMPLES))
+    return estimate(lambda i: srcc(a[i], b[i]), [row["identity"] for row in rows], RESAMPLES)
+
+
+@dataclass(frozen=True)
+class Found:
+    """SRCC with graders, by who gave the values, by set; and how many photos a set has."""
+
+    srcc: Mapping[str, Mapping[str, Estimate]]
+    counts: Mapping[str, int]
+
+
+def measure(photos_csv: Path, split: str, values_of: Mapping[str, Values]) -> Found:
+    """Measure how each of `values_of`, given paths, agrees with the mean grade."""
+    passes = passes_of_photos()
+    rows = read_rows(photos_csv, split, passes)
+    grades = np.array([passes[row["file"]] for row in rows])
+    paths = [photos_csv.parent / row["file"] for row in rows]
+    values = {ONE_PASS: grades[:, 0]} | {name: of(paths) for name, of in values_of.items()}
+    places = {
+        name: np.array([row["set"] in sets for row in rows]).nonzero()[0]
+        for name, sets in SETS.items()
+    }
+    found = {}
+    for name, value in values.items():
+        truth = grades[:, 1 if name == ONE_PASS else 0 :].mean(axis=1)
+        found[name] = {
+            kind: agreement(value[p], truth[p], [rows[i] for i in p]) for kind, p in places.items()
+        }
+    return Found(found, {name: len(p) for name, p in places.items()})
+
+
+def photos_table(found: Found) -> Iterator[str]:
+    """Yield the table."""
+    titles = [f"{name} ({count})" for name, count in found.counts.items()]
+    rows = ([name, *map(say, of.values())] for name, of in found.srcc.items())
+    yield from table(["SRCC with graders", *titles], rows)
 
 
 def main() -> None:
@@ -57,25 +100,9 @@ def main() -> None:
     parser.add_argument("--model", action="append", dest="models")
     parser.add_argument("--split", default="test")
     options = parser.parse_args()
-    passes = passes_of_photos()
-    rows = read_rows(options.photos_csv, options.split, passes)
-    grades = np.array([passes[row["file"]] for row in rows])
-    values = {ONE_PASS: grades[:, 0]}
-    paths = [options.photos_csv.parent / row["file"] for row in rows]
-    for model in options.models or ["base", "fast"]:
-        scores = [result.score for result in Scorer(model).score_many(paths)]
-        values[model] = np.array(scores, dtype=float)
-    kept = {
-        name: np.array([row["set"] in sets for row in rows]).nonzero()[0]
-        for name, sets in SETS.items()
-    }
-    titles = [f"{name} ({len(places)})" for name, places in kept.items()]
-    print(f"| SRCC with graders, {options.split} | {' | '.join(titles)} |")
-    print("|---" * (1 + len(kept)) + "|")
-    for name, value in values.items():
-        truth = grades[:, 1 if name == ONE_PASS else 0 :].mean(axis=1)
-        cells = [agreement(value[p], truth[p], [rows[i] for i in p]) for p in kept.values()]
-        print(f"| {name} | {' | '.join(cells)} |")
+    values = {model: scores_by(model) for model in options.models or ["base", "fast"]}
+    for line in photos_table(measure(options.photos_csv, options.split, values)):
+        print(line)
 
 
 if __name__ == "__main__":

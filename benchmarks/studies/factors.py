@@ -161,7 +161,7 @@ def print_behaviour(study: Study, names: Sequence[str]) -> None:
 
 def print_reasons(study: Study) -> None:
     """Print how often each reason is given, per kind of damage at three severities."""
-    words = [row[-1] for row in measured.REASONS]
+    words = [cause.reason.words for cause in measured.CAUSES]
     steps = (SEVERITIES[0], SEVERITIES[2], WORST)
     rows = [[NO_DAMAGE, *(f"{study.share(NO_DAMAGE, 0.0, word):.2f}" for word in words)]]
     for kind in SINGLE:
@@ -189,7 +189,7 @@ def print_costs(rgb: RGB) -> None:
         "luma": lambda: luma_of(rgb),
     }
     for name, estimate in (own | REJECTED).items():
-        work[name] = partial(estimate, luma)
+        work[name] = partial(estimate, rgb if name == "colour_cast" else luma)
     print_table(["measure", "CPU ms"], [[name, cpu_ms(run)] for name, run in work.items()])
 
 

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,25 @@ from mspt.cli.progress import Progress
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mspt.scores.read import ScoreFile
-    from mspt.scores.select import Cut, Survey
+    from collections.abc import Iterator
+
+    from mspt.scores.copy import Way
+    from mspt.scores.read import ScoreFile, ScoreRow
+    from mspt.scores.select import Cut, PerPhoto, Survey
 
 SCORES = click.argument("scores", type=click.Path(path_type=Path))
+WITHIN = click.option(
+    "--within",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    metavar="DIR",
+    help="Photos below may be taken, too.",
+)
+PER_PHOTO = click.option(
+    "--per-photo",
+    type=click.Choice(["worst", "largest", "mean"]),
+    help="A photo counts by its worst or largest face, or by the mean of its faces.",
+)
 
 
 @click.command("filter")
@@ -35,6 +51,9 @@ SCORES = click.argument("scores", type=click.Path(path_type=Path))
 )
 @click.option("--tree", is_flag=True, help="With --copy-to: keep the folders that they are in.")
 @click.option("--link", is_flag=True, help="With --copy-to: hard links, which take no space.")
+@click.option("--move", is_flag=True, help="With --copy-to: move; `mspt restore` undoes it.")
+@WITHIN
+@PER_PHOTO
 @click.option(
     "-o",
     "--output",
@@ -53,6 +72,9 @@ def filter_(
     copy_to: Path | None,
     tree: bool,
     link: bool,
+    move: bool,
+    within: tuple[Path, ...],
+    per_photo: "PerPhoto | None",
     output: Path | None,
 ) -> None:
     """Choose photos by exactly one of --min-score, --top, --keep and --worst.
@@ -63,9 +85,11 @@ def filter_(
 
     With --invert it is the photos of which no face would be chosen, and the rows that would not.
 
-    Paths are as they were typed for `mspt score`: copy from the folder where it ran.
+    Paths are as they were typed for `mspt score`: copy from the folder where it ran. Photos
+    elsewhere than below it, or below the folder of SCORES, are left unless --within names theirs.
     Exit code 1 if a photo could not be copied.
     """
+    from mspt.scores.copy import allowed_folders
     from mspt.scores.read import check_written_suffix, open_scores, write_rows
     from mspt.scores.select import choose, describe_left_out, photos_of, survey
 
@@ -73,19 +97,23 @@ def filter_(
         raise ConfigError("choose by exactly one of --min-score S, --top K, --keep P and --worst K")
     if all_faces and min_score is None:
         raise ConfigError("--all-faces says which photos pass a score: it needs --min-score S")
-    if (tree or link) and not copy_to:
-        raise ConfigError("--tree and --link say how photos are copied; add --copy-to DIR")
+    if all_faces and per_photo:
+        raise ConfigError(
+            "--all-faces and --per-photo both say what a photo's faces mean; give one"
+        )
+    how = _way(copy_to, tree, link, move)
     if output:
         check_written_suffix(output)
     file = open_scores(scores)
-    found = survey(file.rows())
+    read_rows = partial(_rows_of, file, per_photo)
+    found = survey(read_rows())
     cut, criterion = _cut(file, found, min_score, top, keep, worst, all_faces)
-    kept = [(row.path, row.score or 0.0) for row in choose(file.rows(), cut)]
+    kept = [(row.path, row.score or 0.0) for row in choose(read_rows(), cut)]
     left = describe_left_out(found, cut, len(kept), criterion=criterion)
     chosen = kept
     if invert:
         good = {path for path, _ in kept}
-        others = choose(file.rows(), cut, invert=True)
+        others = choose(read_rows(), cut, invert=True)
         chosen = [(row.path, row.score or 0.0) for row in others if row.path not in good]
         left = (
             f"{len(found.scores) - len(kept)} of {found.rows} rows chosen by --invert; without it, "
@@ -94,11 +122,25 @@ def filter_(
     photos = photos_of(chosen, "file" if min_score is not None else "worst" if worst else "best")
     click.echo(left, err=True)
     if output:
-        write_rows(output, file.columns, choose(file.rows(), cut, invert=invert))
+        write_rows(output, file.columns, choose(read_rows(), cut, invert=invert))
     if as_list or not (output or copy_to):
         _print_photos(photos)
     if copy_to:
-        _copy_photos(photos, copy_to, keep_tree=tree, link=link)
+        _copy_photos(photos, copy_to, tree, how, allowed_folders(scores, within))
+
+
+def _way(copy_to: Path | None, tree: bool, link: bool, move: bool) -> "Way":
+    if (tree or link or move) and not copy_to:
+        raise ConfigError("--tree, --link and --move say how photos are copied; add --copy-to DIR")
+    if link and move:
+        raise ConfigError("--link leaves photos where they are, --move does not; give one")
+    return "move" if move else "link" if link else "copy"
+
+
+def _rows_of(file: "ScoreFile", how: "PerPhoto | None") -> "Iterator[ScoreRow]":
+    from mspt.scores.select import per_photo
+
+    return per_photo(file.rows(), how) if how else file.rows()
 
 
 def _cut(
@@ -129,14 +171,39 @@ def _print_photos(photos: list[str]) -> None:
         click.echo(printable_path(photo))
 
 
-def _copy_photos(photos: list[str], folder: Path, *, keep_tree: bool, link: bool) -> None:
+def _copy_photos(
+    photos: list[str], folder: Path, keep_tree: bool, how: "Way", within: list[Path]
+) -> None:
     from mspt.scores.copy import copy_photos, describe_copies
 
     with Progress(len(photos), unit="photos") as progress:
         report = copy_photos(
-            photos, folder, on_progress=progress.update, keep_tree=keep_tree, link=link
+            photos,
+            folder,
+            on_progress=progress.update,
+            keep_tree=keep_tree,
+            how=how,
+            within=within,
         )
-    for line in describe_copies(report, folder):
+    for line in describe_copies(report, folder, how):
+        click.echo(line, err=True)
+    if report.failed:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("journal", type=click.Path(path_type=Path))
+def restore(journal: Path) -> None:
+    """Move photos back that `mspt filter --move` moved; JOURNAL is DIR/mspt-moved.jsonl.
+
+    Exit code 1 if a photo could not go back; then the journal stays.
+    """
+    from mspt.scores.copy import failure_lines
+    from mspt.scores.move import restore as move_back
+
+    report = move_back(journal)
+    click.echo(f"{report.restored} photos moved back", err=True)
+    for line in failure_lines(report.failed):
         click.echo(line, err=True)
     if report.failed:
         sys.exit(1)
@@ -145,8 +212,11 @@ def _copy_photos(photos: list[str], folder: Path, *, keep_tree: bool, link: bool
 @click.command()
 @SCORES
 @click.option("--keep", type=float, metavar="P", help="Find the threshold that keeps this share.")
+@PER_PHOTO
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def threshold(scores: Path, keep: float | None, as_json: bool) -> None:
+def threshold(
+    scores: Path, keep: float | None, per_photo: "PerPhoto | None", as_json: bool
+) -> None:
     """Show what thresholds would keep, and the mean score of what is kept and dropped.
 
     A threshold is exact: `mspt filter --min-score` with it keeps as many rows as is said. Rows of
@@ -157,7 +227,7 @@ def threshold(scores: Path, keep: float | None, as_json: bool) -> None:
     from mspt.scores.read import open_scores
     from mspt.scores.select import KEEP_RATES, operating_points, points_to_text, survey
 
-    found = survey(open_scores(scores).rows())
+    found = survey(_rows_of(open_scores(scores), per_photo))
     if not len(found.scores):
         raise ConfigError(f"{scores}: none of its {found.rows} rows has a score")
     asked = operating_points(found.scores, [] if keep is None else [keep])
@@ -175,6 +245,7 @@ def threshold(scores: Path, keep: float | None, as_json: bool) -> None:
     click.echo(points_to_text(points))
     for point in asked:
         command = f"mspt filter {shlex.quote(str(scores))} --min-score {point.threshold!r}"
+        command += f" --per-photo {per_photo}" if per_photo else ""
         click.echo(f"\nto keep {100 * point.keep:g} %, {point.kept} rows: {command}")
 
 
@@ -197,6 +268,7 @@ def threshold(scores: Path, keep: float | None, as_json: bool) -> None:
 )
 @click.option("--min-score", type=float, metavar="S", help="Show what this threshold drops.")
 @click.option("--keep", type=float, metavar="P", help="Show what is dropped if this share stays.")
+@WITHIN
 def report(
     scores: Path,
     output: Path,
@@ -204,14 +276,17 @@ def report(
     thumbs: int,
     min_score: float | None,
     keep: float | None,
+    within: tuple[Path, ...],
 ) -> None:
     """Write one HTML page about a scores file: no server, no script, nothing fetched.
 
     Histogram, percentiles, the best and worst faces, failures; with --min-score or --keep the faces
     on both sides of the cut, and all that is dropped. Faces are shown, with a link to the photo, if
     their photos are found: paths are as typed for `mspt score`, so run this in the folder where it
-    ran.
+    ran. Photos elsewhere than below it, or below the folder of SCORES, are not opened unless
+    --within names their folder.
     """
+    from mspt.scores.copy import allowed_folders
     from mspt.scores.page import write_report
     from mspt.scores.read import open_scores
     from mspt.scores.summary import summarise
@@ -221,11 +296,12 @@ def report(
     if min_score is not None and keep is not None:
         raise ConfigError("--min-score and --keep say where the cut is: give one of the two")
     summary = summarise(open_scores(scores), thumbs, min_score=min_score, keep=keep)
-    missing = write_report(output, summary, title=title)
+    folders = allowed_folders(scores, within)
+    missing = write_report(output, summary, title=title, within=folders)
     if missing:
         click.echo(
             f"{missing} thumbnails have no picture: their photos are not found from this folder, "
-            "or are frames of videos",
+            "lie elsewhere (--within DIR), or are frames of videos",
             err=True,
         )
     click.echo(f"{output}: {output.stat().st_size} bytes")

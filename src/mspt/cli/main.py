@@ -26,6 +26,7 @@ _GROUPS = {
         "score": "scoring",
         "report": "choosing",
         "filter": "choosing:filter_",
+        "restore": "choosing",
         "threshold": "choosing",
         "serve": "serving",
         "cluster": "scaling",

@@ -195,6 +195,7 @@ def _run(
 
 def _import_ray() -> Any:  # noqa: ANN401 - a module
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what runs here
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its remarks are not about the photos
     try:
         import ray
         import ray.data

@@ -1,28 +1,32 @@
-"""Copy or link chosen photos into a folder: whole files, nothing overwritten, resumable.
+"""Copy, link or move chosen photos into a folder: whole files, nothing overwritten, resumable.
 
 In:   photos in a fixed order.
 Out:  their copies under their own names, side by side or in the folders that they had; where a name
       is taken, `name-2.jpg`, `name-3.jpg` ...
 
 A copy that is already there, byte for byte, is left as it is. So the same command, run again after
-a stop, gives the same names and copies only what is missing.
+a stop, gives the same names and copies only what is missing. Photos that lie elsewhere than a
+scores file may speak of are named and left: a file from a stranger may list anything.
 """
 
 import filecmp
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from mspt.errors import DataError, WriteError
 from mspt.files import whole_file
 from mspt.inference.video import FRAME_MARK
+from mspt.scores.move import Journal
 from mspt.scores.read import file_of
 from mspt.scores.write import printable_path
 
+Way = Literal["copy", "link", "move"]
+_DONE = {"copy": "copied", "link": "linked", "move": "moved"}
 _NO_FILE = "a frame of a video, no file; `mspt score VIDEO --every TIME --best N` writes frames"
 
 
@@ -42,7 +46,8 @@ def copy_photos(
     *,
     on_progress: Callable[[int, int], None],
     keep_tree: bool = False,
-    link: bool = False,
+    how: Way = "copy",
+    within: Sequence[Path] = (),
 ) -> CopyReport:
     """Copy photos into a folder, which is made if need be.
 
@@ -51,12 +56,15 @@ def copy_photos(
         folder: where to.
         on_progress: is told how many are done, and how many of them failed.
         keep_tree: keep the folders below the one that all photos share.
-        link: make hard links instead, which take no space.
+        how: copy; or link, which takes no space; or move, with a journal (move.py).
+        within: folders whose photos may be taken; none: all.
 
     Raises:
         WriteError: if not one of the photos exists, or a copy cannot be written.
     """
-    if photos and not any(os.path.isfile(file_of(photo)) for photo in photos):
+    journal = Journal(folder) if how == "move" else None
+    moved = journal.has if journal else lambda _: False
+    if photos and not any(os.path.isfile(file_of(p)) or moved(file_of(p)) for p in photos):
         if all(FRAME_MARK in photo for photo in photos):
             raise DataError(f"{printable_path(photos[0])}: {_NO_FILE}")
         raise DataError(
@@ -67,20 +75,37 @@ def copy_photos(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    report, names = CopyReport(), Names(folder)
+    report, names = CopyReport(), Names(folder, may_share=how != "move")
     top = _shared_folder(photos) if keep_tree and photos else None
     for done, photo in enumerate(photos, 1):
+        path = Path(file_of(photo))
         try:
-            source = _open_photo(Path(file_of(photo)))
+            _check_place(path, within)
+            if moved(str(path)) and not path.exists():
+                report.present += 1
+            else:
+                with _open_photo(path) as source:
+                    below = Path(os.path.relpath(path.parent, top)) if top else Path()
+                    _take(source, names.claim(path, below), report, how, journal)
         except OSError as error:
             report.failed.append((photo, error.strerror or str(error)))
-        else:
-            with source:
-                path = Path(source.name)
-                below = Path(os.path.relpath(path.parent, top)) if top else Path()
-                _copy(source, names.claim(path, below), report, link=link)
         on_progress(done, len(report.failed))
     return report
+
+
+def allowed_folders(scores: Path, within: Sequence[Path]) -> list[Path]:
+    """Return the folders whose photos a scores file may speak of: its own, here, and named ones."""
+    return [Path(os.path.abspath(folder)) for folder in (scores.parent, Path(), *within)]
+
+
+def is_within(path: str, folders: Sequence[Path]) -> bool:
+    """Tell whether a file lies in one of the folders or below; links are not followed."""
+    return any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in folders)
+
+
+def _check_place(path: Path, within: Sequence[Path]) -> None:
+    if within and not is_within(str(path), within):
+        raise OSError("lies outside; --within DIR allows a folder")
 
 
 def _shared_folder(photos: Sequence[str]) -> str:
@@ -99,9 +124,14 @@ def _open_photo(path: Path) -> IO[bytes]:
 class Names:
     """Gives every photo of one run a name of its own in the folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Begin a run; what earlier runs left in the folder is looked at name by name."""
-        self._folder = folder
+    def __init__(self, folder: Path, *, may_share: bool = True) -> None:
+        """Begin a run; what earlier runs left in the folder is looked at name by name.
+
+        Args:
+            folder: where photos go.
+            may_share: whether a photo may have the name of a file with the very same bytes.
+        """
+        self._folder, self._may_share = folder, may_share
         self._claimed: set[str] = set()
         self._next: dict[str, int] = {}  # name -> its next number: many photos may share a name
 
@@ -113,56 +143,68 @@ class Names:
             name = source.name if number == 1 else f"{source.stem}-{number}{source.suffix}"
             number += 1
             target = self._folder / below / name
-            if str(target) not in self._claimed and _is_free_for(source, target):
+            if str(target) not in self._claimed and self._is_free_for(source, target):
                 self._claimed.add(str(target))
                 self._next[wanted] = number
                 return target
 
+    def _is_free_for(self, source: Path, target: Path) -> bool:
+        if not os.path.lexists(target):
+            return True
+        # Not by size and time alone: files unpacked together often share both.
+        same = self._may_share and target.is_file()
+        return same and filecmp.cmp(source, target, shallow=False)
 
-def _is_free_for(source: Path, target: Path) -> bool:
-    if not os.path.lexists(target):
-        return True
-    # Not by size and time alone: files unpacked together often share both.
-    return target.is_file() and filecmp.cmp(source, target, shallow=False)
 
-
-def _copy(source: IO[bytes], target: Path, report: CopyReport, *, link: bool) -> None:
+def _take(
+    source: IO[bytes], target: Path, report: CopyReport, how: Way, journal: Journal | None
+) -> None:
     report.renamed += target.name != Path(source.name).name
     if target.exists():
         report.present += 1
         return
     try:
-        with whole_file(target) as draft:
-            draft.parent.mkdir(parents=True, exist_ok=True)
-            if link:
-                os.link(os.path.realpath(source.name), draft)
-            else:
-                with draft.open("wb") as copy:
-                    shutil.copyfileobj(source, copy, 2**20)
-                with suppress(OSError):  # times and rights are a courtesy; not every disk has them
-                    shutil.copystat(source.name, draft)
+        if journal:
+            journal.move(Path(source.name), target)
+        else:
+            _copy(source, target, link=how == "link")
     except WriteError as error:
         raise WriteError(
-            f"{error}; {report.copied} photos were copied. Run the same command again once that "
-            "is mended: it goes on with the rest"
+            f"{error}; {report.copied} photos were {_DONE[how]}. Run the same command again once "
+            "that is mended: it goes on with the rest"
         ) from error
     report.copied += 1
 
 
-def describe_copies(report: CopyReport, folder: Path, shown: int = 10) -> Iterator[str]:
+def _copy(source: IO[bytes], target: Path, *, link: bool) -> None:
+    with whole_file(target) as draft:
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        if link:
+            os.link(os.path.realpath(source.name), draft)
+            return
+        with draft.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 2**20)
+        with suppress(OSError):  # times and rights are a courtesy; not every disk has them
+            shutil.copystat(source.name, draft)
+
+
+def describe_copies(
+    report: CopyReport, folder: Path, how: Way = "copy", shown: int = 10
+) -> Iterator[str]:
     """Yield lines on what became of the photos; of those that failed, the first few."""
-    parts = [f"{report.copied} photos copied to {folder}"]
+    parts = [f"{report.copied} photos {_DONE[how]} to {folder}"]
     if report.present:
         parts.append(f"{report.present} were there already")
     if report.renamed:
         parts.append(f"{report.renamed} numbered, as another photo has their name")
     yield ", ".join(parts)
-    yield from _failure_lines(report.failed, shown)
+    yield from failure_lines(report.failed, shown)
 
 
-def _failure_lines(failed: Sequence[tuple[str, str]], shown: int) -> Iterable[str]:
+def failure_lines(failed: Sequence[tuple[str, str]], shown: int = 10) -> Iterator[str]:
+    """Yield lines on the first few photos that stayed where they were."""
     if failed:
-        yield f"{len(failed)} photos could not be copied:"
+        yield f"{len(failed)} photos were left where they are:"
     for photo, reason in failed[:shown]:
         yield f"  {printable_path(photo)}: {reason}"
     if len(failed) > shown:

@@ -6,7 +6,7 @@ Out:  HTML; frame, looks and order are in report.html, a Jinja2 template that es
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from mspt.files import whole_file
 from mspt.results import BANDS
+from mspt.scores.copy import is_within
 from mspt.scores.read import ScoreRow, file_of
 from mspt.scores.summary import PERCENTILES, Summary
 from mspt.scores.thumbnails import THUMB_PX, thumbnail_uri
@@ -28,23 +29,34 @@ _LONGEST_ERROR = 300  # characters of an error message shown
 Picture = Callable[[ScoreRow], str | None]
 
 
-def write_report(output: Path, summary: Summary, *, title: str | None = None) -> int:
+def write_report(
+    output: str | Path, summary: Summary, *, title: str | None = None, within: Sequence[Path] = ()
+) -> int:
     """Write the page at once; return how many thumbnails have no picture.
+
+    Args:
+        output: the page.
+        summary: what it says.
+        title: of the page; default: how many photos it is about.
+        within: folders whose photos may be opened; none: all.
 
     Raises:
         WriteError: if it cannot be written.
     """
-    missing = 0
+    output, missing = Path(output), 0
+
+    def may_open(row: ScoreRow) -> bool:
+        return not within or is_within(file_of(row.path), within)
 
     def picture_of(row: ScoreRow) -> str | None:
         nonlocal missing
-        uri = thumbnail_uri(row)
+        uri = thumbnail_uri(row) if may_open(row) else None
         missing += uri is None
         return uri
 
     def link_to(row: ScoreRow) -> str | None:
         photo = file_of(row.path)
-        if not os.path.isfile(photo):
+        if not may_open(row) or not os.path.isfile(photo):
             return None
         relative = os.path.relpath(photo, output.parent).replace(os.sep, "/")
         return quote(os.fsencode(relative))  # bytes: names need not be UTF-8

@@ -63,13 +63,14 @@ class ScoreFile:
             yield row
 
 
-def open_scores(path: Path) -> ScoreFile:
+def open_scores(path: str | Path) -> ScoreFile:
     """Look into a scores file.
 
     Raises:
         DataError: if it is missing, empty, of no known form, or lacks a column.
         MissingExtraError: if reading .parquet needs a package that is not installed.
     """
+    path = Path(path)
     for _, cells in _reader_of(path)(path):
         missing = [name for name in NEEDED if name not in cells]
         if missing:
@@ -93,13 +94,14 @@ def file_of(path: str) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:
+def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:
     """Write rows to a .csv, .jsonl or .parquet file, replacing it at once when all are written.
 
     Raises:
         ConfigError: if the suffix names no known form, or the file cannot be written.
         MissingExtraError: if Parquet is wanted and pyarrow is not installed.
     """
+    path = Path(path)
     check_written_suffix(path)
     if path.suffix.lower() == ".parquet":
         cells = ({c: _arrow_cell(c, row.cells.get(c)) for c in columns} for row in rows)

@@ -14,6 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from mspt.errors import ConfigError
 from mspt.evaluation.metrics import Vector
 from mspt.scores.read import ScoreRow
 
+_DECIMALS = 6  # of a score, as scoring rounds it
 KEEP_RATES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5, 0.25, 0.1)
 
 
@@ -48,6 +50,27 @@ def survey(rows: Iterable[ScoreRow]) -> Survey:
         else:
             scores.append(row.score)
     return Survey(np.array(scores), failed)
+
+
+PerPhoto = Literal["worst", "largest", "mean"]
+
+
+def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
+    """Yield one row for each photo: that of its worst or largest face, or with its faces' mean.
+
+    A photo's rows stand together, its largest face first. One of which no face has a score keeps
+    its first row.
+    """
+    for _, group in groupby(rows, key=lambda row: row.path):
+        faces = list(group)
+        scored = [row for row in faces if row.score is not None]
+        if how == "largest" or not scored:
+            yield faces[0]
+        elif how == "worst":
+            yield min(scored, key=lambda row: row.score or 0.0)
+        else:
+            mean = round(sum(row.score or 0.0 for row in scored) / len(scored), _DECIMALS)
+            yield scored[0]._replace(score=mean, cells=scored[0].cells | {"score": mean})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""How do scores agree with the labels of damaged images? By source, by kind, and in pairs.
+
+In:   entries of a set and the scores of each model.
+Out:  tables; the differences between models are paired on the same images.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from benchmarks.evidence.tables import percent, say, table
+
+from mspt.evaluation.evaluate import Evaluation, evaluate_scores
+from mspt.evaluation.manifest import Entry
+from mspt.evaluation.metrics import Vector
+from mspt.evaluation.paired import Comparison, compare_scores
+from mspt.evaluation.predictions import Predictions
+
+FEW = 15  # images of a kind below which a rank agreement says nothing
+
+
+def agreement_of(entries: Sequence[Entry], values: Mapping[str, Vector]) -> dict[str, Evaluation]:
+    """Return how the scores of each model agree with the labels."""
+    return {name: evaluate_scores(entries, v, model=name) for name, v in values.items()}
+
+
+def leads_of(
+    entries: Sequence[Entry], values: Mapping[str, Vector], first: str
+) -> dict[str, Comparison]:
+    """Return the lead of the first model over each other one, paired on the same images."""
+    mine = Predictions(entries, values[first])
+    return {
+        name: compare_scores(Predictions(entries, theirs), mine)
+        for name, theirs in values.items()
+        if name != first
+    }
+
+
+def sources_table(found: Mapping[str, Evaluation]) -> Iterator[str]:
+    """Yield SRCC with labels over all images and by source, then PLCC and the order of pairs."""
+    first = next(iter(found.values()))
+    rows = [
+        ["SRCC, all", str(first.overall.images), *(say(e.overall.srcc) for e in found.values())]
+    ]
+    for source, part in first.by_source.items():
+        cells = (say(e.by_source[source].srcc) for e in found.values())
+        rows.append([f"SRCC, {source.replace('_', ' ')}", str(part.images), *cells])
+    rows.append(["PLCC, all", "", *(say(e.overall.plcc) for e in found.values())])
+    rows.append(["RMSE, all", "", *(say(e.overall.rmse) for e in found.values())])
+    pairs = {
+        "original above its damaged versions": "pristine_above_degraded",
+        "severities in order": "severity_order",
+    }
+    for title, name in pairs.items():
+        orders = [getattr(e, name) for e in found.values()]
+        rows.append([title, "", *(f"{percent(o.right.value)} %" if o else "" for o in orders)])
+    yield from table(["", "images", *found], rows)
+
+
+def kinds_table(found: Mapping[str, Evaluation]) -> Iterator[str]:
+    """Yield SRCC within each kind of damage that has enough images, the weakest first."""
+    first = next(iter(found.values()))
+    kinds = {k: a for k, a in first.by_degradation.items() if a.images >= FEW and "+" not in k}
+    weakest_first = sorted(kinds, key=lambda kind: kinds[kind].srcc.value)
+    rows = (
+        [kind.replace("_", " "), str(kinds[kind].images)]
+        + [say(e.by_degradation[kind].srcc) for e in found.values()]
+        for kind in weakest_first
+    )
+    yield from table(["SRCC within a kind", "images", *found], rows)
