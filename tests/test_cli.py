@@ -4,6 +4,7 @@ import csv
 import inspect
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -281,6 +282,20 @@ def test_ctrl_c_keeps_the_rows_that_were_done(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert 0 < len(rows) < 5000
     assert all(row["status"] == "ok" for row in rows)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+@pytest.mark.parametrize("name", ["s.csv", "s.jsonl", "s.parquet"])
+def test_a_disk_that_is_full_is_named_and_keeps_whole_rows(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-m", "mspt", "score", *[str(ORIGINAL)] * 40, "-o", name]
+    limit = f"ulimit -f 2; exec {shlex.join(command)}"  # blocks of 512 or 1,024 bytes
+    done = subprocess.run(["sh", "-c", limit], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"error: {name}: cannot be written: File too large" in done.stderr
+    kept = tmp_path / (f"{name}.rows.jsonl" if name.endswith("parquet") else name)
+    assert kept.read_bytes().endswith(b"\n")
+    whole = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from conftest import FACES, ORIGINAL
+from conftest import FACES, ORIGINAL, ROOT
 from PIL import Image, ImageCms, ImageOps
 
 from mspt.inference.scorer import Scorer
@@ -143,6 +143,23 @@ def test_the_page_fits_a_phone_and_is_named_for_screen_readers(
             element,
         )
         assert label.strip(), element.get_attribute("id")
+
+
+AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: make web")
+def test_no_serious_fault_for_people_who_cannot_see_or_point(
+    browser: "webdriver.Chrome", address: str
+) -> None:
+    browser.get(f"{address}/")
+    browser.find_element("id", "files").send_keys("\n".join(map(str, sorted(FACES.iterdir())[:3])))
+    wait_for(lambda: "3 scored" in browser.find_element("id", "status").text)
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    found = browser.execute_async_script("axe.run().then(arguments[0])")
+    assert found["passes"], "it did look"
+    serious = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in serious] == []
 
 
 # ---- in the browser itself ----

@@ -279,3 +279,21 @@ def test_the_square_that_was_scored_can_be_cut_out_again(scorer: Scorer, face: R
     assert result.square == (150, 0, 470, 320)
     x1, y1, x2, y2 = result.square
     assert scorer.score(np.ascontiguousarray(wide[y1:y2, x1:x2])).score == result.score
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_a_lack_of_memory_is_a_row(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    scorer = Scorer("fast", backend="onnxruntime")
+    calls = []
+
+    def run(rgb: RGB) -> float:
+        calls.append(rgb.shape)
+        if len(calls) == 2:
+            raise error
+        return 0.5
+
+    monkeypatch.setattr(scorer._session._runtime, "run", run)
+    rows = list(scorer.score_many([ORIGINAL] * 3, workers=1))
+    assert [row.status for row in rows] == ["ok", "too_large", "ok"]
+    assert rows[1].error == "there was not enough memory to score it"
+    assert rows[1].path == str(ORIGINAL)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+WORKER_NAME = "mspt-worker"
 _WINDOW = 4  # items in flight per worker: keeps workers busy and memory bounded
 
 
@@ -30,19 +31,34 @@ def map_in_order(
 ) -> Iterator[Result]:
     """Yield function(item) in the order of the items, at most workers * window ahead of the caller.
 
-    The items may be endless. When the caller stops early, work not yet begun is dropped.
+    The items may be endless. When the caller stops early, work not yet begun is dropped. When the
+    items fail, what was begun is yielded first. After a KeyboardInterrupt nothing is waited for.
     """
     pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=WORKER_NAME)
+    is_patient, failure = True, None
     try:
-        for item in items:
+        source = iter(items)
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
             pending.append(pool.submit(function, item))
             if len(pending) >= workers * window:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except KeyboardInterrupt:
+        is_patient = False
+        raise
     finally:  # also when the caller stops early
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=is_patient, cancel_futures=True)
+    if failure is not None:
+        raise failure
 
 
 def usable_cores() -> int:

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 import mspt
+from mspt.cli.stopping import STOPPED, leave_slow_threads
 from mspt.errors import MsptError
 
 # What each command is for, as `mspt --help` groups them; its module of cli/ and, where it differs,
@@ -83,7 +84,8 @@ class _Group(click.Group):
             ctx.exit(2)
         except (KeyboardInterrupt, click.Abort):
             click.echo("stopped", err=True)
-            ctx.exit(130)
+            leave_slow_threads()
+            ctx.exit(STOPPED)
 
 
 @click.group(cls=_Group)

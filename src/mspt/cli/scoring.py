@@ -1,6 +1,5 @@
 """`mspt score`: a row for every photo, or for every face; `mspt detector`: what finds faces."""
 
-import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 
 from mspt.cli.options import BACKEND_HELP, DETECTOR_HELP, MODEL_HELP, TRUST_HELP
 from mspt.cli.progress import Progress
+from mspt.cli.stopping import listening
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -156,16 +156,17 @@ def score(
             has_faces=detect,
         )
         images = leave_out(images, done)
-    scored = score_shots(scorer, open_shots(images, every_s), workers=workers, faces=faces)
     best_shots = BestShots(best or 0)
     show_progress = output is not None or not sys.stdout.isatty()
     total = count_shots(images, every_s) if show_progress else len(images)
-    _stop_as_by_ctrl_c()
     try:
         with (
+            listening() as stop,
             RowWriter(output, columns) if output else nullcontext() as rows,
             Progress(total, shown=show_progress) as progress,
         ):
+            shots = stop.until(open_shots(images, every_s))
+            scored = score_shots(scorer, shots, workers=workers, faces=faces)
             written, failed = _write_rows(scored, rows, best_shots, progress)
     finally:  # also when stopped
         for path in best_shots.write(best_to) if best else ():
@@ -174,13 +175,6 @@ def score(
         click.echo(f"{failed} of {written} rows are not ok", err=True)
     if strict and failed:
         sys.exit(1)
-
-
-def _stop_as_by_ctrl_c() -> None:
-    """Let SIGTERM and SIGHUP, which Windows lacks, keep the rows as Ctrl-C does."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _write_rows(

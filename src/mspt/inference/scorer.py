@@ -241,6 +241,9 @@ class Scorer:
             return self._score_faces(image, faces) if faces else [self._score_whole(image)]
         except ImageError as error:
             return [QualityScore.failed(name_of(image), error, self.label)]
+        except MemoryError:
+            lack = ImageTooLargeError("there was not enough memory to score it")
+            return [QualityScore.failed(name_of(image), lack, self.label)]
 
     @contextmanager
     def _decoding(self) -> Iterator[Reserve]:

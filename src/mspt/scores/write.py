@@ -9,6 +9,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -48,19 +49,35 @@ class RowWriter:
         check_form(path)
         forms: dict[str, Callable[[Path, Sequence[str]], _Form]]
         forms = dict(zip(OUTPUT_SUFFIXES, (_Csv, _JsonLines, _Parquet), strict=True))
-        self._columns = columns
+        self._path, self._columns = path, columns
         self._form: _Form = forms[path.suffix.lower()](path, columns)
         self._is_done = True
 
     def write(self, result: QualityScore) -> None:
-        """Write the row of a result."""
-        cells = result.to_dict() | {"path": valid_text(result.path)}
-        self._form.write({column: cells.get(column) for column in self._columns})
+        """Write the row of a result.
+
+        Raises:
+            WriteError: if it cannot be written; the file then ends with the row before.
+        """
+        self._write(result.to_dict() | {"path": valid_text(result.path)})
 
     def copy(self, rows: Iterable[Row]) -> None:
         """Write rows as they are."""
         for row in rows:
-            self._form.write({column: row.get(column) for column in self._columns})
+            self._write(row)
+
+    def _write(self, cells: Row) -> None:
+        try:
+            self._form.write({column: cells.get(column) for column in self._columns})
+        except OSError as error:
+            self._is_done = False
+            with suppress(OSError):  # what waits to be written has no place either
+                self._form.close(is_done=False)
+            _end_at_whole_line(journal_of(self._path))
+            raise WriteError(
+                f"{self._path}: cannot be written: {error.strerror or error}; the rows so far are "
+                "kept. Make room and go on with --resume"
+            ) from error
 
     def keep_open(self) -> None:
         """Leave the file such that rows can be added later, also where that takes a journal."""
@@ -189,6 +206,21 @@ def _open_text(path: Path) -> IO[str]:
         file.close()
         raise
     return file
+
+
+def _end_at_whole_line(path: Path) -> None:
+    """Cut off what follows the last line's end."""
+    with path.open("r+b") as file:
+        place = file.seek(0, os.SEEK_END)
+        while place:
+            step = min(place, 2**16)
+            file.seek(place - step)
+            found = file.read(step).rfind(b"\n")
+            if found >= 0:
+                file.truncate(place - step + found + 1)
+                return
+            place -= step
+        file.truncate(0)
 
 
 def printable_path(path: str) -> str:
