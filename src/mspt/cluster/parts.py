@@ -9,7 +9,6 @@ photos in memory there is a bounded number.
 
 import io
 import os
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,8 +21,8 @@ from mspt.cluster.plan import Part
 from mspt.cluster.storage import Place
 from mspt.errors import DecodeError, ImageError
 from mspt.image.decode import MAX_BYTES
-from mspt.inference.inputs import other_kind
 from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.inference.shards import read_members
 from mspt.parallel import map_in_order
 from mspt.results import COLUMNS, FACTOR_COLUMNS, QualityScore
 from mspt.scores.write import Row, valid_text, write_parquet
@@ -129,18 +128,10 @@ def _members(shard: str, base: str) -> Iterator[Item]:
     """Yield the photos of a tar, one after another; what cuts it off is an item, too."""
     with _place(shard, base).open_in_order() as stream:
         try:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in filter(_may_be_photo, tar):
-                    if file := tar.extractfile(member):
-                        yield Item(member.name, file.read(MAX_BYTES + 1))
-        except (tarfile.TarError, EOFError) as error:
-            yield Item(shard, DecodeError(f"the shard ends early or is damaged: {error}"))
-
-
-def _may_be_photo(member: tarfile.TarInfo) -> bool:
-    parts = member.name.removeprefix("./").split("/")
-    is_hidden = any(part.startswith(".") for part in parts)
-    return member.isfile() and not is_hidden and not other_kind(member.name)
+            for name, data in read_members(stream):
+                yield Item(name, data)
+        except DecodeError as error:
+            yield Item(shard, error)
 
 
 def _table_rows(part: Part, base: str) -> Iterator[Item]:

@@ -23,6 +23,7 @@ import numpy as np
 from mspt.arrays import RGB
 from mspt.errors import ConfigError, DecodeError, ImageError, MissingExtraError
 from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.inference.shards import is_shard, read_members
 from mspt.results import QualityScore
 
 FRAME_MARK = "#t="  # between a video's name and a frame's time
@@ -38,7 +39,7 @@ class Shot:
     """One thing to score, under the name that its rows bear."""
 
     name: str
-    image: str | RGB  # a photo's path, or a frame
+    image: str | bytes | RGB  # a photo's path, what a shard holds of it, or a frame
     error: ImageError | None = None  # why there is no frame
 
 
@@ -61,7 +62,7 @@ def is_video(path: str) -> bool:
 
 
 def open_shots(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
-    """Yield photos as they are, and videos frame by frame.
+    """Yield photos as they are, shards member by member, and videos frame by frame.
 
     Raises:
         MissingExtraError: at once, if there is a video to open and PyAV is not installed.
@@ -73,6 +74,9 @@ def open_shots(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
 
 def _open_one_by_one(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
     for path in paths:
+        if is_shard(path):
+            yield from _open_shard(path)
+            continue
         if not is_video(path):
             yield Shot(path, path)
             continue
@@ -85,6 +89,15 @@ def _open_one_by_one(paths: Sequence[str], every_s: float | None) -> Iterator[Sh
                 yield Shot(f"{path}{FRAME_MARK}{time_s:.3f}", rgb)
         except DecodeError as error:
             yield Shot(path, path, error)
+
+
+def _open_shard(path: str) -> Iterator[Shot]:
+    try:
+        with Path(path).open("rb") as file:
+            for name, data in read_members(file):
+                yield Shot(f"{path}/{name}", data)
+    except (DecodeError, OSError) as error:
+        yield Shot(path, path, DecodeError(str(error)))
 
 
 def count_shots(paths: Iterable[str], every_s: float | None) -> int:
@@ -109,7 +122,7 @@ def score_shots(
     """
     waiting: deque[Shot] = deque()
 
-    def images() -> Iterator[str | RGB]:
+    def images() -> Iterator[str | bytes | RGB]:
         for shot in shots:
             waiting.append(shot)
             if shot.error is None:
@@ -146,9 +159,9 @@ class BestShots:
         self._seen = 0
 
     def offer(self, shot: Shot, results: list[QualityScore]) -> None:
-        """Keep a frame if it is among the best so far; photos are files already."""
+        """Keep a frame if it is among the best so far; photos and members are files already."""
         score = results[0].score
-        if not self._count or score is None or isinstance(shot.image, str):
+        if not self._count or score is None or isinstance(shot.image, str | bytes):
             return
         self._seen += 1
         entry = (score, -self._seen, shot.name, shot.image)  # of equals the earlier one

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
-from mspt.errors import DataError, WriteError
+from mspt.errors import DataError, DecodeError, WriteError
 from mspt.files import whole_file
+from mspt.inference.shards import read_member, split_member
 from mspt.inference.video import FRAME_MARK
 from mspt.scores.move import Journal
 from mspt.scores.read import file_of
@@ -64,7 +65,7 @@ def copy_photos(
     """
     journal = Journal(folder) if how == "move" else None
     moved = journal.has if journal else lambda _: False
-    if photos and not any(os.path.isfile(file_of(p)) or moved(file_of(p)) for p in photos):
+    if photos and not any(_is_there(file_of(photo)) or moved(file_of(photo)) for photo in photos):
         if all(FRAME_MARK in photo for photo in photos):
             raise DataError(f"{printable_path(photos[0])}: {_NO_FILE}")
         raise DataError(
@@ -83,14 +84,20 @@ def copy_photos(
             _check_place(path, within)
             if moved(str(path)) and not path.exists():
                 report.present += 1
+            elif member := split_member(str(path)):
+                _extract(member, names, report, how)
             else:
                 with _open_photo(path) as source:
                     below = Path(os.path.relpath(path.parent, top)) if top else Path()
                     _take(source, names.claim(path, below), report, how, journal)
-        except OSError as error:
-            report.failed.append((photo, error.strerror or str(error)))
+        except (OSError, DecodeError) as error:
+            report.failed.append((photo, getattr(error, "strerror", "") or str(error)))
         on_progress(done, len(report.failed))
     return report
+
+
+def _is_there(photo: str) -> bool:
+    return os.path.isfile(photo) or split_member(photo) is not None
 
 
 def allowed_folders(scores: Path, within: Sequence[Path]) -> list[Path]:
@@ -135,25 +142,34 @@ class Names:
         self._claimed: set[str] = set()
         self._next: dict[str, int] = {}  # name -> its next number: many photos may share a name
 
-    def claim(self, source: Path, below: Path = Path()) -> Path:
-        """Return where the copy belongs: a free name, or one that holds the very same bytes."""
+    def claim(self, source: Path, below: Path = Path(), data: bytes | None = None) -> Path:
+        """Return where the copy belongs: a free name, or one that holds the very same bytes.
+
+        Args:
+            source: the photo; its name is wanted.
+            below: folders that it shall have.
+            data: its bytes, if it is no file of its own.
+        """
         wanted = str(below / source.name)
         number = self._next.get(wanted, 1)
         while True:
             name = source.name if number == 1 else f"{source.stem}-{number}{source.suffix}"
             number += 1
             target = self._folder / below / name
-            if str(target) not in self._claimed and self._is_free_for(source, target):
+            if str(target) not in self._claimed and self._is_free_for(source, target, data):
                 self._claimed.add(str(target))
                 self._next[wanted] = number
                 return target
 
-    def _is_free_for(self, source: Path, target: Path) -> bool:
+    def _is_free_for(self, source: Path, target: Path, data: bytes | None) -> bool:
         if not os.path.lexists(target):
             return True
+        if not (self._may_share and target.is_file()):
+            return False
+        if data is not None:
+            return target.read_bytes() == data
         # Not by size and time alone: files unpacked together often share both.
-        same = self._may_share and target.is_file()
-        return same and filecmp.cmp(source, target, shallow=False)
+        return filecmp.cmp(source, target, shallow=False)
 
 
 def _take(
@@ -173,6 +189,23 @@ def _take(
             f"{error}; {report.copied} photos were {_DONE[how]}. Run the same command again once "
             "that is mended: it goes on with the rest"
         ) from error
+    report.copied += 1
+
+
+def _extract(member: tuple[str, str], names: Names, report: CopyReport, how: Way) -> None:
+    """Copy a member of a shard into a folder of the shard's name: members of many may share one."""
+    if how != "copy":
+        raise OSError(f"a member of a shard cannot be {_DONE[how]}, only copied")
+    shard, name = member
+    data = read_member(shard, name)
+    target = names.claim(Path(name), Path(Path(shard).stem), data)
+    report.renamed += target.name != Path(name).name
+    if target.exists():
+        report.present += 1
+        return
+    with whole_file(target) as draft:
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(data)
     report.copied += 1
 
 

@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from mspt.arrays import RGB
 from mspt.errors import ConfigError, DataError, MissingExtraError
 from mspt.files import whole_file
+from mspt.image.decode import decode_rgb, read_rgb
+from mspt.inference.shards import read_member, split_member
 from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
 from mspt.scores.write import csv_writer, write_parquet
 
@@ -92,6 +95,17 @@ def file_of(path: str) -> str:
         return path
     raw = _ESCAPED_BYTE.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(path))
     return raw.decode("utf-8", "surrogateescape")
+
+
+def read_photo(path: str) -> RGB:
+    """Return the pixels of the photo that a row's path means, a file or a member of a shard.
+
+    Raises:
+        ImageError: if it cannot be decoded.
+    """
+    file = file_of(path)
+    member = split_member(file)
+    return decode_rgb(read_member(*member)) if member else read_rgb(Path(file))
 
 
 def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mspt.errors import ConfigError, DataError
 from mspt.files import check_unclaimed
+from mspt.inference.shards import split_member
 from mspt.inference.video import FRAME_MARK, is_video
 from mspt.scores.write import RowWriter, check_form, journal_of, valid_text
 
@@ -99,7 +100,9 @@ def _cut_back(path: Path, columns: Sequence[str], model: str, has_faces: bool) -
 
 
 def _photo_of(path: str) -> str:
-    """Return the file that a row is about: of a video's frame the video."""
+    """Return the file that a row is about: of a video's frame the video, of a member the shard."""
+    if member := split_member(path):
+        return member[0]
     video, mark, _ = path.rpartition(FRAME_MARK)
     return video if mark and is_video(video) else path
 

@@ -7,17 +7,15 @@ Out:  `data:image/jpeg;base64,...`, at most THUMB_PX wide and high, upright; Non
 import base64
 import io
 import math
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mspt.errors import ImageError
 from mspt.image.crop import crop_centre_square, crop_face_square
-from mspt.image.decode import read_rgb
 from mspt.image.preprocess import resize_rgb
 from mspt.results import FaceBox
-from mspt.scores.read import ScoreRow, file_of
+from mspt.scores.read import ScoreRow, read_photo
 from mspt.spec import FACE_MARGIN
 
 THUMB_PX = 160
@@ -28,7 +26,7 @@ _JPEG_QUALITY = 72  # 3 to 6 kB a face; above it the page grows and nothing else
 def thumbnail_uri(row: ScoreRow) -> str | None:
     """Return the thumbnail of a row, or None if its photo cannot be read."""
     try:
-        rgb = read_rgb(Path(file_of(row.path)))
+        rgb = read_photo(row.path)
     except ImageError:
         return None
     box = _box_of(row)
