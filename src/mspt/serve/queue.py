@@ -26,14 +26,18 @@ class Queue:
 
     def __init__(self, threads: int, max_waiting: int, max_per_client: int) -> None:
         """Begin with nothing to do."""
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
-        self._free = asyncio.Semaphore(threads)
         self._threads, self._max_waiting, self._max_per_client = (
             threads,
             max_waiting,
             max_per_client,
         )
         self._clients: Counter[str] = Counter()
+        self.open()
+
+    def open(self) -> None:
+        """Start the threads: at first, and when an application is started once more."""
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="score")
+        self._free = asyncio.Semaphore(self._threads)
 
     @property
     def requests(self) -> int:
