@@ -258,7 +258,8 @@ def test_photos_elsewhere_are_left_unless_their_folder_is_named(
     assert f"{secret}: lies outside; --within DIR allows a folder" in done.stderr
     assert [p.name for p in (tmp_path / "out").iterdir()] == [mine.name]
     page = run_cli("report", "s.csv", "-o", "r.html")
-    assert "2 thumbnails have no picture" in page.stderr
+    assert "2 photos were not opened, as they lie elsewhere than SCORES; to show" in page.stderr
+    assert f"--within {elsewhere}" in page.stderr
     links = re.findall(r'href="([^"]*)"', (tmp_path / "r.html").read_text())
     assert set(links) - {"data:,"} == {mine.name}
     named = run_cli("filter", "s.csv", "--top", "3", "--copy-to", "out", "--within", elsewhere)

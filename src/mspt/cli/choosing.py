@@ -1,6 +1,7 @@
 """`mspt filter, threshold, report`: what to do with the scores."""
 
 import json
+import os
 import shlex
 import sys
 from functools import partial
@@ -298,10 +299,17 @@ def report(
     summary = summarise(open_scores(scores), thumbs, min_score=min_score, keep=keep)
     folders = allowed_folders(scores, within)
     missing = write_report(output, summary, title=title, within=folders)
-    if missing:
+    if missing.count:
         click.echo(
-            f"{missing} thumbnails have no picture: their photos are not found from this folder, "
-            "lie elsewhere (--within DIR), or are frames of videos",
+            f"{missing.count} thumbnails have no picture: their photos are not found from this "
+            "folder, or are frames of videos",
+            err=True,
+        )
+    if missing.outside:
+        folder = os.path.dirname(os.path.abspath(min(missing.outside)))
+        click.echo(
+            f"{len(missing.outside)} photos were not opened, as they lie elsewhere than SCORES; to "
+            f"show them: --within {shlex.quote(folder)}",
             err=True,
         )
     click.echo(f"{output}: {output.stat().st_size} bytes")

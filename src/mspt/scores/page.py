@@ -7,6 +7,7 @@ Out:  HTML; frame, looks and order are in report.html, a Jinja2 template that es
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,18 @@ _LONGEST_ERROR = 300  # characters of an error message shown
 Picture = Callable[[ScoreRow], str | None]
 
 
+@dataclass(slots=True)
+class Missing:
+    """Thumbnails without a picture."""
+
+    count: int = 0  # the photo is not found, or cannot be shown
+    outside: set[str] = field(default_factory=set)  # photos that may not be opened
+
+
 def write_report(
     output: str | Path, summary: Summary, *, title: str | None = None, within: Sequence[Path] = ()
-) -> int:
-    """Write the page at once; return how many thumbnails have no picture.
+) -> Missing:
+    """Write the page at once; return which thumbnails have no picture.
 
     Args:
         output: the page.
@@ -43,15 +52,17 @@ def write_report(
     Raises:
         WriteError: if it cannot be written.
     """
-    output, missing = Path(output), 0
+    output, missing = Path(output), Missing()
 
     def may_open(row: ScoreRow) -> bool:
         return not within or is_within(file_of(row.path), within)
 
     def picture_of(row: ScoreRow) -> str | None:
-        nonlocal missing
-        uri = thumbnail_uri(row) if may_open(row) else None
-        missing += uri is None
+        if not may_open(row):
+            missing.outside.add(row.path)
+            return None
+        uri = thumbnail_uri(row)
+        missing.count += uri is None
         return uri
 
     def link_to(row: ScoreRow) -> str | None:
