@@ -16,12 +16,12 @@ $(foreach set,portraits-train real-train enlarged-train val test,data/$(set)/man
 data/%/graded.csv: data/%/manifest.csv $(wildcard labels/grades/*.csv)
 	$(BIN)/python -m labels.apply $(@D)
 
-# The embedded weights of that commit: where runs/further/base-10.toml and runs/further/fast-9.toml begin.
-data/base-9.1.onnx: WEIGHTS := base
-data/fast-8.1.onnx: WEIGHTS := fast
-data/base-9.1.onnx data/fast-8.1.onnx:
+# The embedded weights of those commits: where runs/further/*.toml begin, and what evidence compares with.
+data/base-9.1.onnx data/fast-8.1.onnx: COMMIT := f61c717
+data/base-10.onnx data/fast-9.onnx: COMMIT := 61642a6
+data/base-9.1.onnx data/fast-8.1.onnx data/base-10.onnx data/fast-9.onnx:
 	mkdir -p $(@D)
-	git show f61c717:src/mspt/inference/weights/$(WEIGHTS).onnx > $@
+	git show $(COMMIT):src/mspt/inference/weights/$(firstword $(subst -, ,$(@F))).onnx > $@
 
 data/ablation/train/manifest.csv: COUNTS := --single 4 --second-order 2 --capture 2 --chained 0 --photo-filter 0 --gray 0
 data/ablation/val/manifest.csv: COUNTS := --single 12 --second-order 4 --capture 4 --chained 0 --photo-filter 0 --gray 0
