@@ -224,6 +224,13 @@ def test_inputs_must_be_named(run_cli: RunCli, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_more_actors_than_there_are_cores_are_refused(run_cli: RunCli, tmp_path: Path) -> None:
+    done = run_cli("cluster", "score", FACES, tmp_path / "out", "--actors", "999")
+    assert done.returncode == 2
+    assert "999 actors of 1 cores need 999, but there are" in done.stderr
+
+
+@pytest.mark.slow
 def test_killed_at_random_moments_a_job_loses_and_doubles_nothing(
     photos: Path, tmp_path: Path
 ) -> None:

@@ -185,7 +185,7 @@ def _run(
     if is_ours:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        yield from _parts_done(ray, work, plan, todo, actors)
+        yield from _parts_done(ray, work, plan, todo, actors, can_grow=address is not None)
     except Exception as error:
         raise _cause_of(error, len(todo)) from error
     finally:
@@ -211,11 +211,19 @@ def _parts_done(
     plan: Plan,
     todo: Sequence[int],
     actors: int | None,
+    *,
+    can_grow: bool,
 ) -> Iterator[dict[str, int]]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = [{"number": n, "part": json.dumps(asdict(plan.parts[n]))} for n in todo]
-    room = max(1, int(ray.cluster_resources().get("CPU", 1)) // work.threads)
-    pool = ray.data.ActorPoolStrategy(size=min(actors or room, len(rows)))
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    wanted = actors or max(1, cores // work.threads)
+    if not can_grow and wanted * work.threads > cores:  # Ray would wait for cores for ever
+        raise ConfigError(
+            f"{wanted} actors of {work.threads} cores need {wanted * work.threads}, but there are "
+            f"{cores}; lower --actors or --cpus"
+        )
+    pool = ray.data.ActorPoolStrategy(size=min(wanted, len(rows)))
     yield from (
         ray.data.from_items(rows, override_num_blocks=len(rows))  # a part is tried again alone
         .map_batches(
