@@ -4,7 +4,7 @@ In:   entries of a set and the scores of each model.
 Out:  tables; the differences between models are paired on the same images.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from benchmarks.evidence.tables import percent, say, table
 
@@ -13,7 +13,9 @@ from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import Vector
 from mspt.evaluation.paired import Comparison, compare_scores
 from mspt.evaluation.predictions import Predictions
+from mspt.synthesis.synthesize import PRISTINE
 
+TITLES = {PRISTINE: "undamaged", "phone": "faults of phones"}
 FEW = 15  # images of a kind below which a rank agreement says nothing
 
 
@@ -34,17 +36,24 @@ def leads_of(
     }
 
 
-def sources_table(found: Mapping[str, Evaluation]) -> Iterator[str]:
-    """Yield SRCC with labels over all images and by source, then PLCC and the order of pairs."""
+def sources_table(found: Mapping[str, Evaluation], unscaled: Container[str] = ()) -> Iterator[str]:
+    """Yield SRCC with labels over all images and by source, then PLCC and the order of pairs.
+
+    `unscaled` measures have no scale of 0..1, so that PLCC and RMSE say nothing of them.
+    """
     first = next(iter(found.values()))
     rows = [
         ["SRCC, all", str(first.overall.images), *(say(e.overall.srcc) for e in found.values())]
     ]
     for source, part in first.by_source.items():
         cells = (say(e.by_source[source].srcc) for e in found.values())
-        rows.append([f"SRCC, {source.replace('_', ' ')}", str(part.images), *cells])
-    rows.append(["PLCC, all", "", *(say(e.overall.plcc) for e in found.values())])
-    rows.append(["RMSE, all", "", *(say(e.overall.rmse) for e in found.values())])
+        title = TITLES.get(source, source.replace("_", " "))
+        rows.append([f"SRCC, {title}", str(part.images), *cells])
+    for metric in ("plcc", "rmse"):
+        cells = (
+            "" if name in unscaled else say(getattr(e.overall, metric)) for name, e in found.items()
+        )
+        rows.append([f"{metric.upper()}, all", "", *cells])
     pairs = {
         "original above its damaged versions": "pristine_above_degraded",
         "severities in order": "severity_order",

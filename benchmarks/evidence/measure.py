@@ -119,7 +119,7 @@ def main() -> None:
     print("labels: done", flush=True)
     ours = {name: found for name, found in test.items() if name != SHARPNESS}
     parts["test"] = list(labelled.sources_table(ours))
-    parts["outside"] = list(labelled.sources_table(outside))
+    parts["outside"] = list(labelled.sources_table(outside, unscaled={SHARPNESS}))
     parts["kinds"] = list(labelled.kinds_table({name: ours[name] for name in EMBEDDED}))
     parts["robustness"] = list(steady.steady_table(measure_steady(entries)))
     tone_of = {e.identity: groups.skin_tone(e.path) for e in entries if e.is_undamaged}
