@@ -281,15 +281,14 @@ def test_the_square_that_was_scored_can_be_cut_out_again(scorer: Scorer, face: R
     assert scorer.score(np.ascontiguousarray(wide[y1:y2, x1:x2])).score == result.score
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
-def test_a_lack_of_memory_is_a_row(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_lack_of_memory_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer("fast", backend="onnxruntime")
     calls = []
 
     def run(rgb: RGB) -> float:
         calls.append(rgb.shape)
         if len(calls) == 2:
-            raise error
+            raise MemoryError
         return 0.5
 
     monkeypatch.setattr(scorer._session._runtime, "run", run)

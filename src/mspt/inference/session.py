@@ -82,15 +82,12 @@ class Session:
 
         Raises:
             ModelError: if the file cannot be computed, or what comes is not a score.
-            MemoryError: if there is too little.
         """
         try:
             score = self._runtime.run(rgb)
-        except (ModelError, MemoryError):
+        except (ModelError, MemoryError):  # Python's own lack of memory is the photo's
             raise
         except Exception as error:  # neither library has an exception class of its own
-            if "alloc" in str(error):  # std::bad_alloc, "Failed to allocate memory"
-                raise MemoryError(str(error)) from error
             raise ModelError(f"{self._path}: {self.backend} cannot compute it: {error}") from error
         if not 0 <= score <= 1:  # nor is NaN
             raise ModelError(f"{self._path}: it returns {score}, which is not a score in 0..1")
