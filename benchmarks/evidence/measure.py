@@ -123,9 +123,7 @@ def main() -> None:
     parts["kinds"] = list(labelled.kinds_table({name: ours[name] for name in EMBEDDED}))
     parts["robustness"] = list(steady.steady_table(measure_steady(entries)))
     tone_of = {e.identity: groups.skin_tone(e.path) for e in entries if e.is_undamaged}
-    found = groups.measure_groups(
-        read_manifest(options.test / "manifest.csv"), scores["base"], tone_of
-    )
+    found = groups.measure_groups(entries, scores["base"], tone_of)
     parts["tones"] = list(groups.groups_table("base", found))
     fill_page(ROOT / "docs/evidence.md", parts)
     figures = {"figures": list(short_table(graders, changes, test))}
