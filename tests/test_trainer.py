@@ -431,12 +431,12 @@ def test_spoiled_views_lower_scores_and_have_no_label(run: RunConfig) -> None:
     plain = Batch.as_drawn(0, rgb, mos)
     second, lost = (rgb.int() + grain).to(torch.uint8), torch.tensor([0.2] * 6 + [0.0] * 2)
     falls = []
-    for weight in (0.0, 5.0):
-        settings = {"steps": 60, "warmup_steps": 0, "peak_lr": 2e-3, "spoil": weight}
+    for weight in (0.0, 20.0):
+        settings = {"steps": 150, "warmup_steps": 0, "peak_lr": 2e-3, "spoil": weight}
         stage = run.stages[0].model_copy(update=settings)
         engine = Engine(run)
         engine.enter_stage(stage)
-        for step in range(60):
+        for step in range(150):
             engine.train_step(Stage(1, stage), replace(plain, step=step, second=second, lost=lost))
         with torch.no_grad():
             network = engine.network.train()

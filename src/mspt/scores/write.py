@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, BinaryIO, Protocol, Self
 
 from mspt.errors import ConfigError, MissingExtraError, WriteError
-from mspt.files import claim, whole_file
+from mspt.files import claim
 from mspt.results import COLUMNS, FACTOR_COLUMNS, Cell, QualityScore, type_of_column
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -139,8 +139,16 @@ class _Parquet:
             self._journal.unlink()
 
     def _pack(self) -> None:
-        with whole_file(self._path) as draft, self._journal.open(encoding="utf-8") as file:
-            write_parquet(draft, self._columns, map(json.loads, file))
+        # One name, which the next run takes again: a killed run leaves nothing for good.
+        draft = self._path.with_name(f".{self._path.name}.part")
+        try:
+            with self._journal.open(encoding="utf-8") as file:
+                write_parquet(draft, self._columns, map(json.loads, file))
+            draft.replace(self._path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            reason = error.strerror or error
+            raise WriteError(f"{self._path}: cannot be written: {reason}") from error
 
 
 def write_parquet(file: Path | BinaryIO, columns: Sequence[str], rows: Iterable[Row]) -> None:
