@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,3 +134,13 @@ def train_tiny(run: "RunConfig", out: Path, **options: Any) -> Path:
     from mspt.training.trainer import train
 
     return train(run, out, log=lambda line: None, **options)
+
+
+def make_tar(path: Path, members: dict[str, bytes]) -> Path:
+    """Write a shard of these members."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+    return path

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import FACES, ORIGINAL, RunCli, encode
+from conftest import FACES, ORIGINAL, RunCli, encode, make_tar
 from PIL import Image
 
 from mspt.cluster.parts import SHARD_COLUMN, Work, score_part
 from mspt.cluster.plan import Part, make_plan
 from mspt.cluster.storage import Place
-from mspt.errors import ConfigError, DataError, WriteError
+from mspt.errors import ClusterError, ConfigError, DataError, WriteError
 from mspt.inference.scorer import Scorer
 from mspt.results import COLUMNS
 
@@ -76,17 +75,8 @@ def scorer() -> Scorer:
     return Scorer("fast")
 
 
-def make_tar(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            about = tarfile.TarInfo(name)
-            about.size = len(data)
-            tar.addfile(about, io.BytesIO(data))
-
-
 def score_it(scorer: Scorer, part: Part, folder: Path) -> list[dict[str, object]]:
-    options = {"model": "fast"}
-    work = Work(scorer=options, faces=None, threads=2, base=str(folder), output=str(folder))
+    work = Work(factors=False, faces=None, threads=2, base=str(folder), output=str(folder))
     count = score_part(scorer, part, 3, work)
     table = pq.read_table(folder / "part-0000003.parquet")
     assert tuple(table.column_names) == (*COLUMNS, SHARD_COLUMN)
@@ -215,6 +205,32 @@ def test_a_folder_with_other_files_is_refused(run_cli: RunCli, tmp_path: Path) -
     done = run_cli("cluster", "score", FACES, tmp_path)
     assert done.returncode == 2
     assert "holds other files, such as mine.txt, and no plan.json" in done.stderr
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_in_an_actor_is_said_in_a_line(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "out/part-0000000.parquet").mkdir(parents=True)  # where rows cannot go
+    done = run_cli("cluster", "score", FACES, tmp_path / "out", "--model", "fast")
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"error: {tmp_path}/out/part-0000000.parquet: cannot be written")
+    assert said.endswith("The parts that are done are kept: mend that and start the job again")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray's open files, and what it calls
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_shard_that_is_gone_stops_the_job_and_is_named(tmp_path: Path) -> None:
+    from mspt.cluster import job
+
+    make_tar(tmp_path / "s.tar", {"1.png": ORIGINAL.read_bytes()})
+    plan = make_plan([str(tmp_path / "s.tar")])
+    (tmp_path / "s.tar").unlink()
+    with pytest.raises(ClusterError, match=r"s\.tar.*that are done are kept"):
+        job.run(plan, str(tmp_path / "out"), Scorer("fast"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["plan.json"]
 
 
 def test_inputs_must_be_named(run_cli: RunCli, tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """Photos in .tar shards: scored, chosen, copied and shown like files."""
 
 import csv
-import io
-import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import ORIGINAL, RunCli
+from conftest import ORIGINAL, RunCli, make_tar
 
 from mspt.errors import DecodeError, MissingFileError
 from mspt.inference.scorer import Scorer
@@ -15,22 +13,13 @@ from mspt.inference.shards import read_member, read_members, split_member
 PHOTO = ORIGINAL.read_bytes()
 
 
-def make_shard(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            about = tarfile.TarInfo(name)
-            about.size = len(data)
-            tar.addfile(about, io.BytesIO(data))
-    return path
-
-
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_members_are_read_in_order_and_by_name(tmp_path: Path) -> None:
-    shard = make_shard(tmp_path / "a.tar", {"1.png": PHOTO, "1.txt": b"x", "b/.2.png": b"y"})
+    shard = make_tar(tmp_path / "a.tar", {"1.png": PHOTO, "1.txt": b"x", "b/.2.png": b"y"})
     with shard.open("rb") as file:
         assert list(read_members(file)) == [("1.png", PHOTO)]
     assert split_member(f"{shard}/1.png") == (str(shard), "1.png")
@@ -38,7 +27,7 @@ def test_members_are_read_in_order_and_by_name(tmp_path: Path) -> None:
     assert read_member(str(shard), "1.png") == PHOTO
     with pytest.raises(MissingFileError, match=r"a\.tar has no member 9\.png"):
         read_member(str(shard), "9.png")
-    make_shard(shard, {"1.png": b"another"})
+    make_tar(shard, {"1.png": b"another"})
     assert read_member(str(shard), "1.png") == b"another", "a shard that changed is opened anew"
     (tmp_path / "b.tar").write_bytes(b"no tar" * 200)
     with pytest.raises(DecodeError, match="cannot be read"):
@@ -47,8 +36,8 @@ def test_members_are_read_in_order_and_by_name(tmp_path: Path) -> None:
 
 def test_a_shard_is_scored_resumed_chosen_and_shown(run_cli: RunCli, tmp_path: Path) -> None:
     shards = [
-        make_shard(tmp_path / "000.tar", {"a.png": PHOTO, "a.json": b"{}", "b.png": PHOTO[:5000]}),
-        make_shard(tmp_path / "001.tar", {"a.png": PHOTO, "c.png": PHOTO + b"tail"}),
+        make_tar(tmp_path / "000.tar", {"a.png": PHOTO, "a.json": b"{}", "b.png": PHOTO[:5000]}),
+        make_tar(tmp_path / "001.tar", {"a.png": PHOTO, "c.png": PHOTO + b"tail"}),
     ]
     (tmp_path / "002.tar").write_bytes(shards[0].read_bytes()[: len(PHOTO) // 2])
     command = ("score", "000.tar", "001.tar", "002.tar", "--model", "fast", "-o", "s.csv")

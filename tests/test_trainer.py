@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -30,6 +30,10 @@ from mspt.training.engine import learning_rate
 from mspt.training.network import MsptNetwork
 from mspt.training.plan import make_plan
 from mspt.training.run_log import read_metrics
+
+if TYPE_CHECKING:
+    from mspt.training.backbones import Network
+    from mspt.training.batches import Batch
 
 pytestmark = pytest.mark.slow
 
@@ -397,49 +401,50 @@ def test_accumulated_parts_give_the_mse_gradient_of_the_whole(run: RunConfig) ->
     assert gradients[0].abs().max() > 0
 
 
+def trained_on(run: RunConfig, batch: "Batch", steps: int, **settings: float) -> "Network":
+    """Return the network after steps on one and the same batch."""
+    from mspt.training.engine import Engine
+
+    settings |= {"steps": steps, "warmup_steps": 0}
+    stage = run.stages[0].model_copy(update=settings)
+    engine = Engine(run)
+    engine.enter_stage(stage)
+    for step in range(steps):
+        result = engine.train_step(Stage(1, stage), replace(batch, step=step))
+        assert result.score.shape == batch.mos.shape
+    return engine.network.train()
+
+
 def test_consistency_brings_the_scores_of_an_image_and_its_mirror_image_together(
     run: RunConfig,
 ) -> None:
     from mspt.training.batches import Batch, another_view, to_pixels
-    from mspt.training.engine import Engine
 
     rgb = torch.randint(0, 256, (8, 32, 32, 3), generator=torch.Generator().manual_seed(0))
     rgb, mos = rgb.to(torch.uint8), torch.linspace(0, 1, 8)
     apart = []
     for consistency in (0.0, 100.0):
-        settings = {"steps": 40, "warmup_steps": 0, "peak_lr": 1e-3, "consistency": consistency}
-        stage = run.stages[0].model_copy(update=settings)
-        engine = Engine(run)
-        engine.enter_stage(stage)
-        for step in range(40):
-            result = engine.train_step(Stage(1, stage), Batch.as_drawn(step, rgb, mos))
-            assert result.score.shape == (8,)
+        batch = Batch.as_drawn(0, rgb, mos)
+        network = trained_on(run, batch, 40, peak_lr=1e-3, consistency=consistency)
         pixels = to_pixels(rgb)
         with torch.no_grad():
-            first, second = (engine.network.train()(p) for p in (pixels, another_view(pixels)))
+            first, second = (network(p) for p in (pixels, another_view(pixels)))
         apart.append(float((first - second).abs().mean()))
     assert apart[1] < apart[0] / 3
 
 
 def test_spoiled_views_lower_scores_and_have_no_label(run: RunConfig) -> None:
     from mspt.training.batches import Batch, another_view, to_pixels
-    from mspt.training.engine import Engine
 
     rgb = torch.randint(90, 170, (8, 32, 32, 3), generator=torch.Generator().manual_seed(0))
     rgb, mos = rgb.to(torch.uint8), torch.linspace(0.3, 0.9, 8)
     grain = torch.randint(-30, 31, rgb.shape, generator=torch.Generator().manual_seed(1))
-    plain = Batch.as_drawn(0, rgb, mos)
     second, lost = (rgb.int() + grain).to(torch.uint8), torch.tensor([0.2] * 6 + [0.0] * 2)
+    batch = replace(Batch.as_drawn(0, rgb, mos), second=second, lost=lost)
     falls = []
     for weight in (0.0, 20.0):
-        settings = {"steps": 150, "warmup_steps": 0, "peak_lr": 2e-3, "spoil": weight}
-        stage = run.stages[0].model_copy(update=settings)
-        engine = Engine(run)
-        engine.enter_stage(stage)
-        for step in range(150):
-            engine.train_step(Stage(1, stage), replace(plain, step=step, second=second, lost=lost))
+        network = trained_on(run, batch, 150, peak_lr=2e-3, spoil=weight)
         with torch.no_grad():
-            network = engine.network.train()
             views = [network(to_pixels(rgb)), network(another_view(to_pixels(second)))]
         falls.append(float((views[0] - views[1])[:6].mean()))
     assert falls[1] > falls[0] + 0.02

@@ -7,12 +7,12 @@ Out:  for each model and kind of damage: the mean change of the score, and the s
       score rises by more than .01. Damage is done to the 640 px square, noise to every channel.
 """
 
-import argparse
 import csv
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from benchmarks.evidence.options import read_options
 from benchmarks.evidence.tables import table
 from numpy.random import Generator
 
@@ -100,12 +100,8 @@ def measure(listed: Path, models: Mapping[str, str], split: str = "test") -> dic
 
 def main() -> None:
     """Score and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos_csv", type=Path)
-    parser.add_argument("--model", action="append", dest="models")
-    parser.add_argument("--split", default="test")
-    options = parser.parse_args()
-    models = {model: model for model in options.models or ["base", "fast"]}
+    options = read_options(__doc__)
+    models = {model: model for model in options.models}
     for line in mild_table(measure(options.photos_csv, models, options.split)):
         print(line)
 

@@ -7,13 +7,13 @@ Out:  SRCC of each model's scores with the mean grade, and of one pass of grader
       the others; 95 % intervals by bootstrap over people.
 """
 
-import argparse
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from benchmarks.evidence.options import read_options
 from benchmarks.evidence.tables import say, table
 from labels.grade import FACES, read_grades
 
@@ -95,12 +95,8 @@ def photos_table(found: Found) -> Iterator[str]:
 
 def main() -> None:
     """Score and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos_csv", type=Path)
-    parser.add_argument("--model", action="append", dest="models")
-    parser.add_argument("--split", default="test")
-    options = parser.parse_args()
-    values = {model: scores_by(model) for model in options.models or ["base", "fast"]}
+    options = read_options(__doc__)
+    values = {model: scores_by(model) for model in options.models}
     for line in photos_table(measure(options.photos_csv, options.split, values)):
         print(line)
 

@@ -16,16 +16,21 @@ except ImportError:  # Windows has none; there two runs are not told apart
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, draft: Path | None = None) -> Iterator[Path]:
     """Give a hidden name beside `path` to write to; it becomes `path` when the block ends well.
 
     The hidden name is short, since `path` may be as long as names can be, and holds the numbers of
     process and thread, so that two that write into one folder do not write to one file.
 
+    Args:
+        path: of the file.
+        draft: the name to write to, where only one run can: what a killed run leaves there, the
+            next one takes up.
+
     Raises:
         WriteError: if it cannot be written, saying why.
     """
-    draft = path.with_name(f".mspt-{os.getpid()}-{threading.get_ident()}.part")
+    draft = draft or path.with_name(f".mspt-{os.getpid()}-{threading.get_ident()}.part")
     try:
         yield draft
         draft.replace(path)

@@ -17,7 +17,6 @@ from typing import Any
 import click
 
 import mspt
-from mspt.cli.stopping import STOPPED, leave_slow_threads
 from mspt.errors import MsptError
 
 # What each command is for, as `mspt --help` groups them; its module of cli/ and, where it differs,
@@ -83,6 +82,8 @@ class _Group(click.Group):
             click.echo(f"error: {name}{error.strerror or error}", err=True)
             ctx.exit(2)
         except (KeyboardInterrupt, click.Abort):
+            from mspt.cli.stopping import STOPPED, leave_slow_threads
+
             click.echo("stopped", err=True)
             leave_slow_threads()
             ctx.exit(STOPPED)

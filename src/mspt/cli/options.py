@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mspt.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from mspt.inference.scorer import FaceSearch
 
 BACKEND_HELP = "auto (onnxruntime), onnxruntime, or openvino (extra [fast])."
 MODEL_HELP = "Embedded model's name, or an .onnx file."
@@ -49,3 +54,25 @@ def read_scale(text: str) -> tuple[float, float]:
     if worst == best:
         raise ConfigError(f"--mos-scale {text!r}: worst and best are the same")
     return worst, best
+
+
+def read_face_options(
+    detect: bool, detector: Path | None, max_faces: int | None, min_face: int
+) -> "FaceSearch | None":
+    """Return what is asked of faces; None where photos are scored as a whole.
+
+    Raises:
+        ConfigError: if something is asked of faces without --detect.
+    """
+    from mspt.inference.scorer import FaceSearch
+
+    if not detect:
+        for name, given in (
+            ("--detector", detector),
+            ("--max-faces", max_faces),
+            ("--min-face", min_face),
+        ):
+            if given:
+                raise ConfigError(f"{name} {given} is about faces; add --detect")
+        return None
+    return FaceSearch(max_faces=max_faces, min_face_px=min_face)

@@ -1,22 +1,28 @@
 """`mspt cluster score`: the same rows, from a Ray cluster."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mspt.cli.options import BACKEND_HELP, DETECTOR_HELP, MODEL_HELP, TRUST_HELP, extra
+from mspt.cli.options import (
+    BACKEND_HELP,
+    DETECTOR_HELP,
+    MODEL_HELP,
+    TRUST_HELP,
+    extra,
+    read_face_options,
+)
 from mspt.cli.progress import Progress
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mspt.cluster.plan import Plan
+    from mspt.inference.session import Backend
 
 
 @click.group()
 def cluster() -> None:
-    """Score on many machines: more photos than one can hold (docs/scale.md)."""
+    """Score on many machines: more photos than one can hold (docs/cluster.md)."""
 
 
 @cluster.command("score")
@@ -48,7 +54,7 @@ def score(
     actors: int | None,
     cpus: int,
     model: str,
-    backend: str,
+    backend: "Backend",
     factors: bool,
     detect: bool,
     detector: Path | None,
@@ -62,42 +68,37 @@ def score(
     of encoded images. Both may lie on s3://, gs:// or hdfs://. Rows are those of mspt score, with
     the shard. Started again, a job that was stopped goes on with the parts that are missing.
     """
-    from mspt.inference.scorer import FaceSearch
+    from mspt.inference.scorer import Scorer
     from mspt.scores.lists import read_list
 
     with extra("cluster"):
-        from mspt.cluster.job import score as run
+        from mspt.cluster.job import run
+        from mspt.cluster.plan import make_plan
     if not inputs and source is None:
         raise ConfigError("nothing to score: give INPUTS before OUTPUT, or --from LIST")
-    if not detect and (detector or max_faces or min_face):
-        raise ConfigError("--detector, --max-faces and --min-face are about faces; add --detect")
-    bars: list[Progress] = []
-
-    def begin(plan: "Plan") -> None:
-        if plan.passed_over:
-            click.echo(plan.describe_others(), err=True)
-        bars.append(Progress(len(plan.parts), unit="parts"))
-
-    report = run(
+    faces = read_face_options(detect, detector, max_faces, min_face)
+    plan = make_plan(
         inputs,
-        output,
         listed=read_list(source, column=column) if source else (),
         column="" if source else column,
         part_photos=part,
-        model=model,
-        backend=backend,
-        factors=factors,
-        faces=FaceSearch(max_faces=max_faces, min_face_px=min_face) if detect else None,
-        detector=str(detector.absolute()) if detector else None,
-        trust_detector=trust_detector,
-        address=address,
-        actors=actors,
-        cpus=cpus,
-        on_progress=lambda done, failed: bars[0].update(done, failed),
-        on_plan=begin,
     )
-    if sys.stderr.isatty():
-        click.echo(err=True)
+    if plan.passed_over:
+        click.echo(plan.describe_others(), err=True)
+    scorer = Scorer(
+        model, backend=backend, detector=detector, trust_detector=trust_detector, factors=factors
+    )
+    with Progress(len(plan.parts), unit="parts") as progress:
+        report = run(
+            plan,
+            output,
+            scorer,
+            faces=faces,
+            address=address,
+            actors=actors,
+            cpus=cpus,
+            on_progress=progress.update,
+        )
     there = f", {report.there} of them there before" if report.there else ""
     click.echo(f"{output}: {report.parts} parts{there}; {report.rows} rows now")
     if report.failed:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspt.cli.options import BACKEND_HELP, DETECTOR_HELP, MODEL_HELP, TRUST_HELP
+from mspt.cli.options import (
+    BACKEND_HELP,
+    DETECTOR_HELP,
+    MODEL_HELP,
+    TRUST_HELP,
+    read_face_options,
+)
 from mspt.cli.progress import Progress
 from mspt.cli.stopping import listening
 from mspt.errors import ConfigError
@@ -15,7 +21,6 @@ from mspt.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mspt.inference.scorer import FaceSearch
     from mspt.inference.session import Backend
     from mspt.inference.video import BestShots, Shot
     from mspt.results import QualityScore
@@ -114,7 +119,7 @@ def score(
     from mspt.scores.resume import leave_out, prepare_output
     from mspt.scores.write import RowWriter, journal_of, unlike_formula
 
-    faces = _read_face_options(detect, detector, max_faces, min_face)
+    faces = read_face_options(detect, detector, max_faces, min_face)
     _check_best_options(every, best, best_to)
     _check_output_options(output, resume, overwrite)
     every_s = parse_interval(every) if every else None
@@ -161,9 +166,9 @@ def score(
     total = count_shots(images, every_s) if show_progress else len(images)
     try:
         with (
-            listening() as stop,
             RowWriter(output, columns) if output else nullcontext() as rows,
             Progress(total, shown=show_progress) as progress,
+            listening() as stop,  # no longer while Parquet is packed, which may take its time
         ):
             shots = stop.until(open_shots(images, every_s))
             scored = score_shots(scorer, shots, workers=workers, faces=faces)
@@ -230,23 +235,6 @@ def _check_best_options(every: str | None, best: int | None, best_to: Path | Non
         raise ConfigError(f"--best {best} is about frames of videos; add --every TIME")
     if best_to and not best:
         raise ConfigError(f"--best-to {best_to} says where the best frames go; add --best N")
-
-
-def _read_face_options(
-    detect: bool, detector: Path | None, max_faces: int | None, min_face: int
-) -> "FaceSearch | None":
-    from mspt.inference.scorer import FaceSearch
-
-    if not detect:
-        for name, given in (
-            ("--detector", detector),
-            ("--max-faces", max_faces),
-            ("--min-face", min_face),
-        ):
-            if given:
-                raise ConfigError(f"{name} {given} is about faces; add --detect")
-        return None
-    return FaceSearch(max_faces=max_faces, min_face_px=min_face)
 
 
 def _print_score(result: "QualityScore", progress: Progress) -> None:

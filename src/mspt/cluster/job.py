@@ -42,79 +42,83 @@ def score(
     inputs: Sequence[str],
     output: str,
     *,
-    listed: Sequence[str] = (),
     column: str = "",
     part_photos: int = 1000,
-    model: str = "base",
-    backend: str = "auto",
-    factors: bool = False,
+    scorer: Scorer | None = None,
     faces: FaceSearch | None = None,
-    detector: str | None = None,
-    trust_detector: bool = False,
     address: str | None = None,
     actors: int | None = None,
     cpus: int = 1,
-    on_progress: Callable[[int, int], None] = lambda done, failed: None,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
 ) -> JobReport:
     """Score photos on a Ray cluster and write their rows, the same as those of `mspt score`.
 
     Args:
         inputs: as for `make_plan`.
         output: folder, or address such as s3://bucket/scores. It is made if need be.
-        listed: photos of a list.
         column: of tables; default: the first with a known name.
         part_photos: how many photos a part has: what is lost at most when an actor dies.
-        model: an embedded model, or a file that every node has at this path.
-        backend: as for `mspt.load`.
-        factors: measure also why a score may be low.
+        scorer: as `mspt.load` returns it; default: `mspt.load()`. Every actor loads the same model
+            on the same backend: each node needs a model's file, and the detector's, at its path.
         faces: score faces instead of whole photos.
-        detector: as for `mspt.load`; every node needs it.
-        trust_detector: as for `mspt.load`.
         address: of a running cluster, or "auto"; default: one that starts here, for this job.
         actors: how many score; default: as many as the cluster has room for.
         cpus: of each actor: so many photos are scored at once.
-        on_progress: is told how many parts are done, and how many rows are not ok.
-        on_plan: is told the plan before anything is scored.
 
     Raises:
         ConfigError: if nothing is found, or the folder belongs to another job.
         DataError: if an input cannot be read.
-        ModelError, MissingExtraError: as `mspt.load`.
+        MissingExtraError: if Ray is not installed.
         WriteError: if rows cannot be written.
         ClusterError: if a shard cannot be read, or the cluster fails; started again, it goes on.
     """
+    plan = make_plan(inputs, column=column, part_photos=part_photos)
+    return run(
+        plan, output, scorer or Scorer(), faces=faces, address=address, actors=actors, cpus=cpus
+    )
+
+
+def run(
+    plan: Plan,
+    output: str,
+    scorer: Scorer,
+    *,
+    faces: FaceSearch | None = None,
+    address: str | None = None,
+    actors: int | None = None,
+    cpus: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, failed: None,
+) -> JobReport:
+    """Do what a plan says, or what is left of it.
+
+    Args:
+        plan: the parts.
+        output: as the further ones, see `score`.
+        scorer: what scores.
+        faces: of each photo.
+        address: of the cluster.
+        actors: their number.
+        cpus: of each.
+        on_progress: is told how many parts are done, and how many rows are not ok.
+
+    Raises:
+        As `score`.
+    """
+    scorer.score_photos([], faces=faces)  # asks for the detector before a cluster starts
     work = Work(
-        scorer={
-            "model": model,
-            "backend": backend,
-            "detector": detector,
-            "trust_detector": trust_detector,
-            "factors": factors,
-        },
+        factors=scorer.has_factors,
         faces=faces,
         threads=cpus,
         base=os.getcwd(),
         output=output if "://" in output else os.path.abspath(output),
     )
-    label = _check_scorer(work)
-    plan = make_plan(inputs, listed=listed, column=column, part_photos=part_photos)
-    on_plan(plan)
-    there = _open_output(work, plan, label)
+    there = _open_output(work, plan, scorer.label)
     todo = [number for number in range(len(plan.parts)) if name_of_part(number) not in there]
     done, rows, failed = len(there), 0, 0
     on_progress(done, failed)
-    for count in _run(work, plan, todo, address, actors):
+    for count in _run(scorer, work, plan, todo, address, actors):
         done, rows, failed = done + 1, rows + count["rows"], failed + count["failed"]
         on_progress(done, failed)
     return JobReport(len(plan.parts), len(there), rows, failed)
-
-
-def _check_scorer(work: Work) -> str:
-    """Load the model here, so that what is wrong with it is known before a cluster starts."""
-    scorer = Scorer(**work.scorer)
-    scorer.score_photos([], faces=work.faces)  # asks for the detector
-    return scorer.label
 
 
 def _open_output(work: Work, plan: Plan, label: str) -> frozenset[str]:
@@ -124,7 +128,7 @@ def _open_output(work: Work, plan: Plan, label: str) -> frozenset[str]:
         "format": _FORMAT,
         "model": label,
         "faces": asdict(work.faces) if work.faces else None,
-        "factors": bool(work.scorer["factors"]),
+        "factors": work.factors,
         "parts": len(plan.parts),
         "photos and parts": plan.digest(),
     }
@@ -158,25 +162,38 @@ def _check_same(output: str, found: Mapping[str, object], wanted: Mapping[str, o
 class _Actor:
     """Scores one part after another; Ray makes as many as there is room for."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, scorer: Scorer, work: Work) -> None:
         keep_freed_memory()
-        self._work, self._scorer = work, Scorer(**work.scorer)
+        self._scorer, self._work = scorer, work
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Score the parts of a batch: `number` and `part`, one each."""
-        counts = [
-            score_part(self._scorer, Part(**json.loads(part)), int(number), self._work)
+        """Score the parts of a batch: `number` and `part`, one each.
+
+        What goes wrong comes back as text: Ray passes on no more of an exception.
+        """
+        done = [
+            self._score(Part(**json.loads(part)), int(number))
             for number, part in zip(batch["number"], batch["part"], strict=True)
         ]
-        return {
-            "rows": np.array([count.rows for count in counts]),
-            "failed": np.array([count.failed for count in counts]),
-        }
+        rows, failed, errors = zip(*done, strict=True)
+        return {"rows": np.array(rows), "failed": np.array(failed), "error": np.array(errors)}
+
+    def _score(self, part: Part, number: int) -> tuple[int, int, str]:
+        try:
+            count = score_part(self._scorer, part, number, self._work)
+        except (MsptError, OSError) as error:
+            return 0, 0, f"{part.source}: {error}" if isinstance(error, OSError) else str(error)
+        return count.rows, count.failed, ""
 
 
 def _run(
-    work: Work, plan: Plan, todo: Sequence[int], address: str | None, actors: int | None
-) -> Iterator[dict[str, int]]:
+    scorer: Scorer,
+    work: Work,
+    plan: Plan,
+    todo: Sequence[int],
+    address: str | None,
+    actors: int | None,
+) -> Iterator[dict[str, Any]]:
     """Yield what became of each part, as parts are done."""
     if not todo:
         return
@@ -185,12 +202,20 @@ def _run(
     if is_ours:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        yield from _parts_done(ray, work, plan, todo, actors, can_grow=address is not None)
-    except Exception as error:
-        raise _cause_of(error, len(todo)) from error
+        pool = _pool(ray, work, actors, len(todo), can_grow=address is not None)
+        for done in _parts_done(ray, scorer, work, plan, todo, pool):
+            if done["error"]:
+                raise _stopped(str(done["error"]))
+            yield done
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def _stopped(why: str) -> ClusterError:
+    return ClusterError(
+        f"{why}. The parts that are done are kept: mend that and start the job again"
+    )
 
 
 def _import_ray() -> Any:  # noqa: ANN401 - a module
@@ -199,23 +224,21 @@ def _import_ray() -> Any:  # noqa: ANN401 - a module
     try:
         import ray
         import ray.data
+        import ray.exceptions
     except ModuleNotFoundError as error:
         raise MissingExtraError.of("cluster", error) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
 
 
-def _parts_done(
+def _pool(
     ray: Any,  # noqa: ANN401 - a module
     work: Work,
-    plan: Plan,
-    todo: Sequence[int],
     actors: int | None,
+    parts: int,
     *,
     can_grow: bool,
-) -> Iterator[dict[str, int]]:
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    rows = [{"number": n, "part": json.dumps(asdict(plan.parts[n]))} for n in todo]
+) -> Any:  # noqa: ANN401 - Ray's
     cores = int(ray.cluster_resources().get("CPU", 1))
     wanted = actors or max(1, cores // work.threads)
     if not can_grow and wanted * work.threads > cores:  # Ray would wait for cores for ever
@@ -223,27 +246,28 @@ def _parts_done(
             f"{wanted} actors of {work.threads} cores need {wanted * work.threads}, but there are "
             f"{cores}; lower --actors or --cpus"
         )
-    pool = ray.data.ActorPoolStrategy(size=min(wanted, len(rows)))
-    yield from (
-        ray.data.from_items(rows, override_num_blocks=len(rows))  # a part is tried again alone
-        .map_batches(
-            _Actor, fn_constructor_args=(work,), batch_size=1, num_cpus=work.threads, compute=pool
-        )
-        .iter_rows()
-    )
+    return ray.data.ActorPoolStrategy(size=min(wanted, parts))
 
 
-def _cause_of(error: BaseException, parts: int) -> Exception:
-    """Return our own error below what Ray makes of it, or one that says where to look."""
-    found: BaseException | None = error
-    while found is not None:
-        cause = getattr(found, "cause", None)  # of a RayTaskError
-        for known in (found, cause):
-            if isinstance(known, MsptError):
-                return type(known)(str(known).splitlines()[-1]) if known is found else known
-        found = found.__cause__ or (cause if isinstance(cause, BaseException) else None)
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return ClusterError(
-        f"not all of the {parts} parts could be done: {lines[-1]}. What is done is kept: mend that "
-        "and start the job again"
+def _parts_done(
+    ray: Any,  # noqa: ANN401 - a module
+    scorer: Scorer,
+    work: Work,
+    plan: Plan,
+    todo: Sequence[int],
+    pool: Any,  # noqa: ANN401 - Ray's
+) -> Iterator[dict[str, Any]]:
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    rows = [{"number": n, "part": json.dumps(asdict(plan.parts[n]))} for n in todo]
+    parts = ray.data.from_items(rows, override_num_blocks=len(rows))  # one is tried again alone
+    done = parts.map_batches(
+        _Actor,
+        fn_constructor_args=(scorer, work),
+        batch_size=1,
+        num_cpus=work.threads,
+        compute=pool,
     )
+    try:
+        yield from done.iter_rows()
+    except ray.exceptions.RayError as error:
+        raise _stopped(f"Ray: {type(error).__name__}: {error}") from error

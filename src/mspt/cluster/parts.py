@@ -36,7 +36,7 @@ _TABLE_ROWS = 32  # of encoded images, in memory at once
 class Work:
     """What is done with every photo of a job."""
 
-    scorer: dict[str, Any]  # arguments of Scorer
+    factors: bool
     faces: FaceSearch | None
     threads: int  # that score, per actor
     base: str  # folder that relative paths mean
@@ -45,8 +45,7 @@ class Work:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns of all rows."""
-        factors = FACTOR_COLUMNS if self.scorer.get("factors") else ()
-        return (*COLUMNS, *factors, SHARD_COLUMN)
+        return (*COLUMNS, *(FACTOR_COLUMNS if self.factors else ()), SHARD_COLUMN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def score_part(scorer: Scorer, part: Part, number: int, work: Work) -> Count:
 
     Raises:
         WriteError: if they cannot be written.
-        OSError: if a shard or table cannot be opened; Ray then tries again.
+        OSError: if a shard or table cannot be read, so that the part is not done.
     """
     rows, failed = list[Row](), 0
     score = partial(_score_item, scorer=scorer, faces=work.faces)
@@ -152,13 +151,13 @@ def _cells(table: pq.ParquetFile, part: Part) -> Iterator[tuple[int, Any]]:
     for group in range(table.metadata.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
         if start + rows > part.first and start < last:
-            batches = table.iter_batches(_TABLE_ROWS, row_groups=[group], columns=[part.column])
             row = start
-            for batch in batches:
-                for cell in batch.column(0):
-                    if part.first <= row < last:
-                        yield row, cell.as_py()
-                    row += 1
+            for batch in table.iter_batches(_TABLE_ROWS, row_groups=[group], columns=[part.column]):
+                for place in range(max(0, part.first - row), min(len(batch), last - row)):
+                    yield row + place, batch.column(0)[place].as_py()
+                row += len(batch)
+                if row >= last:
+                    return
         start += rows
 
 

@@ -127,6 +127,11 @@ class Scorer:
         return self._session.info
 
     @property
+    def has_factors(self) -> bool:
+        """Whether results have factors and reasons."""
+        return self._factor_reference is not None
+
+    @property
     def label(self) -> str:
         """How rows name the model: `base@1`, or `base@1+bf16` where it computes in bf16."""
         return self._session.label

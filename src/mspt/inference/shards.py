@@ -18,7 +18,7 @@ from mspt.inference.inputs import other_kind
 
 SUFFIX = ".tar"
 _MEMBER = re.compile(r"\.tar/", re.IGNORECASE)
-_OPEN_SHARDS = 16  # kept open, with the list of their members
+_KNOWN_SHARDS = 16  # whose members' places are kept in mind
 
 
 def is_shard(path: str) -> bool:
@@ -40,13 +40,14 @@ def read_members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
 
     Raises:
         DecodeError: where the shard ends early or is damaged, after what could be read.
+        OSError: if the stream cannot be read: the shard may be whole all the same.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in filter(_may_be_photo, tar):
                 if file := tar.extractfile(member):
                     yield member.name, file.read(MAX_BYTES + 1)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError) as error:
         raise DecodeError(f"the shard ends early or is damaged: {error}") from error
 
 
@@ -63,18 +64,18 @@ def read_member(shard: str, name: str) -> bytes:
         DecodeError: if the shard cannot be read, or has no such member.
     """
     try:
-        tar = _open(shard, Path(shard).stat().st_mtime_ns)
-        file = tar.extractfile(name)
-        if file is None:
-            raise DecodeError(f"{name} is no file of {shard}")
-        return file.read(MAX_BYTES + 1)
+        first, size = _places_in(shard, Path(shard).stat().st_mtime_ns)[name]
+        with Path(shard).open("rb") as file:
+            file.seek(first)
+            return file.read(min(size, MAX_BYTES + 1))
     except KeyError as error:
         raise MissingFileError(f"{shard} has no member {name}") from error
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DecodeError(f"{shard} cannot be read: {error}") from error
 
 
-@lru_cache(_OPEN_SHARDS)
-def _open(shard: str, changed_ns: int) -> tarfile.TarFile:
-    """Open a shard for reading in any order; one that changed is opened anew."""
-    return tarfile.open(shard, mode="r:")
+@lru_cache(_KNOWN_SHARDS)
+def _places_in(shard: str, changed_ns: int) -> dict[str, tuple[int, int]]:
+    """Return where each member's bytes begin and how many there are; anew if the shard changed."""
+    with tarfile.open(shard, mode="r:") as tar:
+        return {member.name: (member.offset_data, member.size) for member in tar if member.isfile()}

@@ -10,11 +10,13 @@ scores file may speak of are named and left: a file from a stranger may list any
 """
 
 import filecmp
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
@@ -85,11 +87,13 @@ def copy_photos(
             if moved(str(path)) and not path.exists():
                 report.present += 1
             elif member := split_member(str(path)):
-                _extract(member, names, report, how)
+                _extract(*member, names, report, how)
             else:
+                below = Path(os.path.relpath(path.parent, top)) if top else Path()
                 with _open_photo(path) as source:
-                    below = Path(os.path.relpath(path.parent, top)) if top else Path()
-                    _take(source, names.claim(path, below), report, how, journal)
+                    ways = {"copy": partial(_copy, source), "link": partial(_link, source)}
+                    write = partial(journal.move, path) if journal else ways[how]
+                    _put(path.name, names.claim(path, below), report, how, write)
         except (OSError, DecodeError) as error:
             report.failed.append((photo, getattr(error, "strerror", "") or str(error)))
         on_progress(done, len(report.failed))
@@ -172,18 +176,16 @@ class Names:
         return filecmp.cmp(source, target, shallow=False)
 
 
-def _take(
-    source: IO[bytes], target: Path, report: CopyReport, how: Way, journal: Journal | None
+def _put(
+    name: str, target: Path, report: CopyReport, how: Way, write: Callable[[Path], None]
 ) -> None:
-    report.renamed += target.name != Path(source.name).name
+    """Write a photo of this name to its target, unless it is there."""
+    report.renamed += target.name != name
     if target.exists():
         report.present += 1
         return
     try:
-        if journal:
-            journal.move(Path(source.name), target)
-        else:
-            _copy(source, target, link=how == "link")
+        write(target)
     except WriteError as error:
         raise WriteError(
             f"{error}; {report.copied} photos were {_DONE[how]}. Run the same command again once "
@@ -192,33 +194,29 @@ def _take(
     report.copied += 1
 
 
-def _extract(member: tuple[str, str], names: Names, report: CopyReport, how: Way) -> None:
+def _extract(shard: str, member: str, names: Names, report: CopyReport, how: Way) -> None:
     """Copy a member of a shard into a folder of the shard's name: members of many may share one."""
     if how != "copy":
         raise OSError(f"a member of a shard cannot be {_DONE[how]}, only copied")
-    shard, name = member
-    data = read_member(shard, name)
-    target = names.claim(Path(name), Path(Path(shard).stem), data)
-    report.renamed += target.name != Path(name).name
-    if target.exists():
-        report.present += 1
-        return
-    with whole_file(target) as draft:
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(data)
-    report.copied += 1
+    data, name = read_member(shard, member), Path(member)
+    target = names.claim(name, Path(Path(shard).stem), data)
+    _put(name.name, target, report, how, partial(_copy, io.BytesIO(data)))
 
 
-def _copy(source: IO[bytes], target: Path, *, link: bool) -> None:
+def _copy(source: IO[bytes], target: Path) -> None:
     with whole_file(target) as draft:
         draft.parent.mkdir(parents=True, exist_ok=True)
-        if link:
-            os.link(os.path.realpath(source.name), draft)
-            return
         with draft.open("wb") as copy:
             shutil.copyfileobj(source, copy, 2**20)
-        with suppress(OSError):  # times and rights are a courtesy; not every disk has them
-            shutil.copystat(source.name, draft)
+        if name := getattr(source, "name", ""):
+            with suppress(OSError):  # times and rights are a courtesy; not every disk has them
+                shutil.copystat(name, draft)
+
+
+def _link(source: IO[bytes], target: Path) -> None:
+    with whole_file(target) as draft:
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        os.link(os.path.realpath(source.name), draft)
 
 
 def describe_copies(

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, BinaryIO, Protocol, Self
 
 from mspt.errors import ConfigError, MissingExtraError, WriteError
-from mspt.files import claim
+from mspt.files import claim, whole_file
 from mspt.results import COLUMNS, FACTOR_COLUMNS, Cell, QualityScore, type_of_column
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -67,13 +67,15 @@ class RowWriter:
             self._write(row)
 
     def _write(self, cells: Row) -> None:
+        file = journal_of(self._path)
+        whole = file.stat().st_size  # every row reaches the disk at once
         try:
             self._form.write({column: cells.get(column) for column in self._columns})
         except OSError as error:
             self._is_done = False
             with suppress(OSError):  # what waits to be written has no place either
                 self._form.close(is_done=False)
-            _end_at_whole_line(journal_of(self._path))
+            os.truncate(file, whole)
             raise WriteError(
                 f"{self._path}: cannot be written: {error.strerror or error}; the rows so far are "
                 "kept. Make room and go on with --resume"
@@ -139,16 +141,9 @@ class _Parquet:
             self._journal.unlink()
 
     def _pack(self) -> None:
-        # One name, which the next run takes again: a killed run leaves nothing for good.
-        draft = self._path.with_name(f".{self._path.name}.part")
-        try:
-            with self._journal.open(encoding="utf-8") as file:
-                write_parquet(draft, self._columns, map(json.loads, file))
-            draft.replace(self._path)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            reason = error.strerror or error
-            raise WriteError(f"{self._path}: cannot be written: {reason}") from error
+        draft = self._path.with_name(f".{self._path.name}.part")  # this run's: it has the journal
+        with whole_file(self._path, draft), self._journal.open(encoding="utf-8") as file:
+            write_parquet(draft, self._columns, map(json.loads, file))
 
 
 def write_parquet(file: Path | BinaryIO, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -214,21 +209,6 @@ def _open_text(path: Path) -> IO[str]:
         file.close()
         raise
     return file
-
-
-def _end_at_whole_line(path: Path) -> None:
-    """Cut off what follows the last line's end."""
-    with path.open("r+b") as file:
-        place = file.seek(0, os.SEEK_END)
-        while place:
-            step = min(place, 2**16)
-            file.seek(place - step)
-            found = file.read(step).rfind(b"\n")
-            if found >= 0:
-                file.truncate(place - step + found + 1)
-                return
-            place -= step
-        file.truncate(0)
 
 
 def printable_path(path: str) -> str:

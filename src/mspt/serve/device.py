@@ -7,6 +7,7 @@ Out:  /device/models.json and /device/NAME.onnx, or `write_site`: the page as pl
 
 import json
 import shutil
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def is_built() -> bool:
     return (PAGE / _BUILT / "device.js").is_file()
 
 
+@cache
 def describe_models(*, has_server: bool) -> dict[str, Any]:
     """Return models.json: what web/src/models.ts reads."""
     models = {}
@@ -53,12 +55,11 @@ def describe_models(*, has_server: bool) -> dict[str, Any]:
 def device_routes() -> APIRouter:
     """Return the routes of the models, which a browser keeps until they change."""
     router = APIRouter(include_in_schema=False)
-    about = describe_models(has_server=True)
     files = embedded_models()
 
     @router.get("/device/models.json")
-    async def models() -> Response:
-        return JSONResponse(about)
+    def models() -> Response:  # on a thread: the first time, both models are opened
+        return JSONResponse(describe_models(has_server=True))
 
     @router.get("/device/{name}.onnx")
     async def model(name: str) -> Response:

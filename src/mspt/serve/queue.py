@@ -32,10 +32,9 @@ class Queue:
             max_per_client,
         )
         self._clients: Counter[str] = Counter()
-        self.open()
+        self._begin()
 
-    def open(self) -> None:
-        """Start the threads: at first, and when an application is started once more."""
+    def _begin(self) -> None:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="score")
         self._free = asyncio.Semaphore(self._threads)
 
@@ -90,5 +89,6 @@ class Queue:
             future.exception()  # looked at: nobody may wait for it any more
 
     def close(self) -> None:
-        """Let the threads end when their work is done."""
+        """Let the threads end when their work is done; the application may be started once more."""
         self._pool.shutdown(wait=False)
+        self._begin()

@@ -143,7 +143,8 @@ class Engine:
                 part = part.to(device)
                 pixels = views = to_pixels(part.rgb)
                 if stage.views == 2:
-                    views = torch.cat([pixels, another_view(to_pixels(part.second))])
+                    second = to_pixels(part.second) if stage.spoil else pixels
+                    views = torch.cat([pixels, another_view(second)])
                 score = self._wrapped(views)
                 loss = self._loss(stage, part, pixels, score) / parts
                 self.accelerator.backward(loss)
