@@ -1,34 +1,38 @@
 """Mild damage done to a view while training: it must lower the score, if only a little.
 
 In:   a square frame, uint8, and a random stream.
-Out:  the frame with fine grain or sharpened too much, and the share of its score that this takes
-      at least.
+Out:  the frame with fine grain, sharpened too much or made of fewer pixels, and the share of its
+      score that this takes at least.
 
 Labels alone do not teach this: grain that eyes just see moves a label by less than a training step
-can follow, and a network that learnt detail takes grain for detail.
+can follow, and a network that learnt detail takes grain for detail. Amounts are those of a photo of
+640 px; a smaller frame shows them as reducing that photo would (down to half: of less, nothing
+would be seen).
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
 from mspt.arrays import RGB
+from mspt.image.preprocess import resize_rgb
 
-_SHARPENED = 0.3  # of the damaged views; the others get grain
+Damage = Callable[[RGB, Generator], tuple[RGB, float]]
+
+_PHOTO_PX = 640  # of the photo whose damage is drawn
 _GREY = 0.3  # of the grain: one field for all channels
 _LEAST_SD, _MOST_SD = 1.5, 12.0  # grey values; drawn evenly over their logarithm
-_LOST_BY_SHARPENING = 0.03
+_LOST_BY_SHARPENING = 0.05
+_FEWEST_PX, _MOST_PX = 160, 400  # drawn evenly over their logarithm
+_CRISP = 1.0  # grey values: what half the pixels take from a crisp photo's on average
 
 
 def add_mild_damage(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
     """Return the frame, (S, S, 3), damaged, and the share of its score that is lost at least."""
-    if rng.random() < _SHARPENED:
-        return _sharpen(rgb, rng.uniform(1, 2.5), rng.uniform(0.8, 2)), _LOST_BY_SHARPENING
-    sd = float(np.exp(rng.uniform(np.log(_LEAST_SD), np.log(_MOST_SD))))
-    channels = 1 if rng.random() < _GREY else 3
-    grain = rng.standard_normal((*rgb.shape[:2], channels), dtype=np.float32)
-    noisy: RGB = np.clip(np.rint(rgb + np.float32(sd) * grain), 0, 255).astype(np.uint8)
-    return noisy, share_lost_by_grain(sd)
+    kinds: list[Damage] = [_add_grain, _sharpen, _reduce]
+    return kinds[rng.choice(len(kinds), p=[0.4, 0.3, 0.3])](rgb, rng)
 
 
 def share_lost_by_grain(sd: float) -> float:
@@ -40,7 +44,44 @@ def share_lost_by_grain(sd: float) -> float:
     return float(0.0045 * sd**1.6)
 
 
-def _sharpen(rgb: RGB, amount: float, sigma_px: float) -> RGB:
-    percent = round(100 * amount)
-    mask = ImageFilter.UnsharpMask(radius=sigma_px, percent=percent, threshold=0)
-    return np.asarray(Image.fromarray(rgb).filter(mask))
+def share_lost_by_reducing(side_px: float) -> float:
+    """Return the share that having `side_px` instead of 640 px takes from a crisp photo at least.
+
+    A power law, chosen: .07 for 320 px, .17 for 240 (docs/log/2026-11-27-fewer-pixels.md).
+    """
+    return float(0.07 * max(0.0, _PHOTO_PX / side_px - 1) ** 1.74)
+
+
+def take_pixels(rgb: RGB, side_px: int) -> tuple[RGB, float]:
+    """Return a frame with the detail of a photo of `side_px`; a soft frame has less to lose."""
+    side = len(rgb)
+    reduced = resize_rgb(resize_rgb(rgb, side_px, side_px), side, side)
+    taken = float(np.abs(rgb.astype(np.int16) - reduced).mean())
+    return reduced, share_lost_by_reducing(side_px) * min(1.0, taken / _CRISP)
+
+
+def _add_grain(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
+    sd = _between(_LEAST_SD, _MOST_SD, rng)
+    channels = 1 if rng.random() < _GREY else 3
+    grain = rng.standard_normal((*rgb.shape[:2], channels), dtype=np.float32)
+    shown = np.float32(sd * _shown(rgb))
+    noisy: RGB = np.clip(np.rint(rgb + shown * grain), 0, 255).astype(np.uint8)
+    return noisy, share_lost_by_grain(sd)
+
+
+def _sharpen(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
+    radius = rng.uniform(0.8, 2) * _shown(rgb)
+    mask = ImageFilter.UnsharpMask(radius=radius, percent=round(rng.uniform(100, 250)), threshold=0)
+    return np.asarray(Image.fromarray(rgb).filter(mask)), _LOST_BY_SHARPENING
+
+
+def _reduce(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
+    return take_pixels(rgb, min(round(_between(_FEWEST_PX, _MOST_PX, rng)), len(rgb)))
+
+
+def _shown(rgb: RGB) -> float:
+    return float(np.clip(len(rgb) / _PHOTO_PX, 0.5, 1))
+
+
+def _between(least: float, most: float, rng: Generator) -> float:
+    return float(np.exp(rng.uniform(np.log(least), np.log(most))))
