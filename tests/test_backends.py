@@ -1,6 +1,7 @@
 """What computes: onnxruntime by default, openvino by choice, and neither changes a contract."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -183,3 +184,15 @@ def test_a_model_that_cannot_be_computed_is_a_model_error(monkeypatch: pytest.Mo
     monkeypatch.setattr(session._OnnxRuntime, "run", run)
     with pytest.raises(ModelError, match="onnxruntime cannot compute it: bad allocation"):
         mspt.load(backend="onnxruntime").score(ORIGINAL)
+
+
+@pytest.mark.parametrize("returned", [-0.3, float("nan")])
+def test_a_file_that_computes_no_scores_is_refused_when_loaded(
+    returned: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "copy.onnx"
+    shutil.copy(find_model("fast"), file)
+    assert mspt.load(file, backend="onnxruntime").info.name == "fast"
+    monkeypatch.setattr(session._OnnxRuntime, "run", lambda self, rgb: returned)
+    with pytest.raises(ModelError, match="copy.onnx: it returns .* which is not a score in 0..1"):
+        mspt.load(file, backend="onnxruntime")

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,9 +179,24 @@ def test_an_operator_may_allow_fewer_pixels() -> None:
     Image.fromarray(np.zeros((321, 320, 3), dtype=np.uint8)).save(large, "PNG")
     with pytest.raises(ImageTooLargeError, match="102720 pixels are more than the 102400 allowed"):
         scorer.score(large.getvalue())
-    for wrong in (0, 10**9):
-        with pytest.raises(ConfigError, match=r"max_pixels .* must lie in 1\.\."):
-            mspt.load(max_pixels=wrong)
+
+
+def test_an_operator_may_allow_fewer_bytes(tmp_path: Path) -> None:
+    size = ORIGINAL.stat().st_size
+    scorer = mspt.load(max_bytes=size)
+    assert scorer.score(ORIGINAL).score > 0
+    longer = tmp_path / "longer.png"
+    longer.write_bytes(ORIGINAL.read_bytes() + b"\0")
+    for image in (longer, longer.read_bytes(), io.BytesIO(longer.read_bytes())):
+        with pytest.raises(ImageTooLargeError, match=f"{size + 1} bytes are more than the {size}"):
+            scorer.score(image)
+
+
+@pytest.mark.parametrize("limit", ["max_pixels", "max_bytes"])
+@pytest.mark.parametrize("wrong", [0, 10**10])
+def test_no_limit_is_above_the_default(limit: str, wrong: int) -> None:
+    with pytest.raises(ConfigError, match=rf"{limit} .* must lie in 1\.\."):
+        mspt.load(**{limit: wrong})
 
 
 def test_scans_are_counted_no_further_than_needed() -> None:

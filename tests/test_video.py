@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -198,6 +199,45 @@ def test_the_best_frames_are_kept_and_of_equals_the_earlier(scorer: Scorer, tmp_
     written = best.write(tmp_path / "new/best")
     assert [path.name for path in written] == ["01-clip-1.000s.png", "02-clip-3.000s.png"]
     assert np.array_equal(read_rgb(written[1]), frame(3))
+
+
+def test_best_frames_wait_encoded(scorer: Scorer) -> None:
+    """Flat frames of a tiny video would take gigabytes as pixels."""
+    result = scorer.score(ORIGINAL)
+    best = BestShots(50)
+    flat = np.full((2000, 2000, 3), 90, dtype=np.uint8)
+    tracemalloc.start()
+    for number in range(8):
+        best.offer(Shot(f"clip.mp4#t={number}.000", flat.copy()), [result])
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 8 * flat.nbytes / 20
+
+
+def test_frames_of_too_many_pixels_are_refused_before_they_are_decoded(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(list(open_shots([str(clip)], 1, max_pixels=320 * 320))) == 4
+    monkeypatch.setattr(video, "_to_rgb", pytest.fail)
+    (shot,) = open_shots([str(clip)], 1, max_pixels=320 * 320 - 1)
+    assert shot.name == str(clip)
+    assert shot.error is not None
+    assert shot.error.status == "too_large"
+    assert str(shot.error).startswith("frames of 320 x 320 px are more than")
+
+
+def test_frames_are_counted_in_pixels_as_they_are_shown(tmp_path: Path) -> None:
+    make_timed_clip(tmp_path / "dvd.mp4", [0, 1], sample_aspect_ratio=Fraction(2, 1))
+    (shot,) = open_shots([str(tmp_path / "dvd.mp4")], 1, max_pixels=256 * 256 - 1)
+    assert shot.error is not None
+    assert shot.error.status == "too_large"
+
+
+def test_a_limit_of_pixels_holds_for_videos_on_the_command_line(
+    run_cli: RunCli, clip: Path
+) -> None:
+    done = run_cli("score", clip, "--every", "1s", "--max-megapixels", "0.05")
+    assert f"{clip}: frames of 320 x 320 px are more than the 50000 pixels allowed" in done.stderr
 
 
 def test_the_best_shot_job_on_the_command_line(run_cli: RunCli, clip: Path, tmp_path: Path) -> None:

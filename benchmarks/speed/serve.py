@@ -1,25 +1,30 @@
 """What does HTTP cost? Photos a second of `mspt serve` against the same process scoring directly.
 
-    python -m benchmarks.speed.serve [--photos 400] [--clients 8] [--model base]
+    python -m benchmarks.speed.serve [--photos 400] [--clients 1 8 64] [--model base] [--isolate]
+    python -m benchmarks.speed.serve --overload-minutes 10
 
 In:   the example portrait as a JPEG of 1024 px, sent again and again over the loopback interface.
-Out:  photos a second with and without HTTP, milliseconds of a request (median, 95th percentile),
-      and the server's memory before and after.
+Out:  for each number of clients photos a second and milliseconds of a request (median, 99th
+      percentile), and photos a second without HTTP. At overload, by more clients than may wait:
+      answers by status, and the server's memory every minute.
 """
 
 import argparse
 import http.client
 import io
-import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 import mspt
@@ -43,25 +48,38 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def post(port: int, photo: bytes, count: int) -> list[float]:
-    """Send a photo so many times over one connection; return the seconds of each request."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    seconds = []
-    for _ in range(count):
+class Client:
+    """Sends one photo over one connection; keeps what came of it."""
+
+    def __init__(self, port: int, photo: bytes) -> None:
+        """Send nothing yet."""
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+        self._photo = photo
+        self.statuses: Counter[int] = Counter()
+        self.seconds: list[float] = []  # of requests that were answered by a score
+
+    def post(self) -> None:
+        """Send the photo; told to come back, wait as long as was said."""
         begun = time.perf_counter()
-        connection.request("POST", "/v1/score", photo, {"Content-Type": "image/jpeg"})
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise SystemExit(f"{answer.status}: {body.decode()}")
-        seconds.append(time.perf_counter() - begun)
-    return seconds
+        self._connection.request("POST", "/v1/score", self._photo, {"Content-Type": "image/jpeg"})
+        answer = self._connection.getresponse()
+        answer.read()
+        self.statuses[answer.status] += 1
+        if answer.status == HTTPStatus.OK:
+            self.seconds.append(time.perf_counter() - begun)
+        else:
+            time.sleep(float(answer.headers.get("Retry-After", 0)))
+
+    def post_until(self, end: float) -> None:
+        """Go on until a time of time.monotonic()."""
+        while time.monotonic() < end:
+            self.post()
 
 
-def resident_mib(pid: int) -> float:
-    """Return a process's memory (Linux)."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def memory_mib(pid: int) -> float:
+    """Return the memory of a process and its children."""
+    server = psutil.Process(pid)
+    return sum(p.memory_info().rss for p in (server, *server.children(recursive=True))) / 2**20
 
 
 def wait_until_ready(port: int) -> None:
@@ -70,51 +88,108 @@ def wait_until_ready(port: int) -> None:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port)
             connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
+            if connection.getresponse().status == HTTPStatus.OK:
                 return
         except OSError:
             time.sleep(0.1)
     raise SystemExit("the server did not start")
 
 
-def measure(photo: bytes, model: str, photos: int, clients: int) -> Sequence[str]:
-    """Return the lines to print."""
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[int, int]]:
+    """Give the port and the process of a server that lets one address ask as often as it likes."""
     port = free_port()
-    command = [sys.executable, "-m", "mspt", "serve", "--model", model, "--port", str(port)]
+    command = [sys.executable, "-m", "mspt", "serve", "--port", str(port)]
+    command += ["--max-per-client", "1000", *arguments]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
-        wait_until_ready(port)
-        post(port, photo, 20)  # warm
-        before = resident_mib(server.pid)
-        begun = time.perf_counter()
-        with ThreadPoolExecutor(clients) as pool:
-            parts = pool.map(lambda _: post(port, photo, photos // clients), range(clients))
-            seconds = [s for part in parts for s in part]
-        over_http = len(seconds) / (time.perf_counter() - begun)
-        after = resident_mib(server.pid)
-        server.terminate()
-    scorer = mspt.load(model)
+        try:
+            wait_until_ready(port)
+            yield port, server.pid
+        finally:
+            server.terminate()
+
+
+def run_clients(
+    port: int, photo: bytes, count: int, work: Callable[[Client], None]
+) -> list[Client]:
+    """Let so many clients work at once."""
+    clients = [Client(port, photo) for _ in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(work, clients))
+    return clients
+
+
+def measure_clients(port: int, photo: bytes, photos: int, count: int) -> tuple[float, str]:
+    """Return photos a second of so many clients, and the line that says so."""
+
+    def work(client: Client) -> None:
+        for _ in range(photos // count):
+            client.post()
+
+    begun = time.perf_counter()
+    clients = run_clients(port, photo, count, work)
+    rate = len(times := _seconds_of(clients)) / (time.perf_counter() - begun)
+    middle, slow = 1000 * np.percentile(times, [50, 99])
+    return (
+        rate,
+        f"clients {count}: {rate:.1f} photos/s, {middle:.0f} ms (median), {slow:.0f} (99 %)",
+    )
+
+
+def measure(photo: bytes, options: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines to print."""
+    isolate = ["--isolate"] if options.isolate else []
+    rates = []
+    with serving("--model", options.model, *isolate) as (port, pid):
+        measure_clients(port, photo, 20, 2)  # warm
+        for count in options.clients:
+            rate, line = measure_clients(port, photo, options.photos, count)
+            rates.append(rate)
+            yield line
+        yield f"memory {memory_mib(pid):.0f} MiB"
+    scorer = mspt.load(options.model)
     list(scorer.score_many([photo] * 20))
     begun = time.perf_counter()
-    list(scorer.score_many([photo] * photos))
-    directly = photos / (time.perf_counter() - begun)
-    middle, slow = 1000 * np.percentile(seconds, [50, 95])
-    return [
-        f"{scorer.label}, {len(photo) / 2**10:.0f} KiB a photo, {clients} clients",
-        f"over HTTP {over_http:.1f} photos/s, directly {directly:.1f}: {over_http / directly:.0%}",
-        f"a request takes {middle:.0f} ms (median), {slow:.0f} ms (95th percentile)",
-        f"memory {before:.0f} MiB before, {after:.0f} MiB after {len(seconds)} photos",
-    ]
+    list(scorer.score_many([photo] * options.photos))
+    directly = options.photos / (time.perf_counter() - begun)
+    shares = ", ".join(f"{rate / directly:.0%}" for rate in rates)
+    yield f"{scorer.label} directly: {directly:.1f} photos/s; over HTTP {shares} of it"
+
+
+def overload(photo: bytes, options: argparse.Namespace) -> Iterator[str]:
+    """Yield the memory every minute, then what the answers were."""
+    isolate = ["--isolate"] if options.isolate else []
+    with serving("--model", options.model, "--max-waiting", "16", *isolate) as (port, pid):
+        end = time.monotonic() + 60 * options.overload_minutes
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(run_clients, port, photo, 64, lambda c: c.post_until(end))
+            while not done.done():
+                time.sleep(min(60.0, max(1.0, end - time.monotonic())))
+                yield f"{time.monotonic() - end + 60 * options.overload_minutes:.0f} s: " + (
+                    f"{memory_mib(pid):.0f} MiB"
+                )
+            clients = done.result()
+    statuses = sum((client.statuses for client in clients), Counter())
+    slow = 1000 * np.percentile(_seconds_of(clients), 99)
+    yield f"answers by status {dict(statuses)}; of scores 99 % within {slow:.0f} ms"
+
+
+def _seconds_of(clients: Sequence[Client]) -> list[float]:
+    return [s for client in clients for s in client.seconds]
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=400)
-    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--model", default="base")
+    parser.add_argument("--isolate", action="store_true")
+    parser.add_argument("--overload-minutes", type=float, default=0.0)
     options = parser.parse_args()
-    for line in measure(make_photo(), options.model, options.photos, options.clients):
-        print(line)
+    work = overload if options.overload_minutes else measure
+    for line in work(make_photo(), options):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
 @click.option("--max-megapixels", default=128.0, show_default=True, help="Larger: too_large.")
+@click.option("--max-image", default=128.0, show_default=True, help="MiB; larger: too_large.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row is not ok.")
 @click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
 @click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
@@ -88,6 +89,7 @@ def score(
     backend: "Backend",
     workers: int | None,
     max_megapixels: float,
+    max_image: float,
     strict: bool,
     detect: bool,
     detector: Path | None,
@@ -139,13 +141,15 @@ def score(
         images = [unlike_formula(image) for image in images]
     if best and not any(map(is_video, images)):
         raise ConfigError(f"--best {best}: there is no video among the paths; drop it")
+    max_pixels = round(1e6 * max_megapixels)
     scorer = Scorer(
         model,
         backend=backend,
         detector=detector,
         trust_detector=trust_detector,
         factors=factors,
-        max_pixels=round(1e6 * max_megapixels),
+        max_pixels=max_pixels,
+        max_bytes=round(2**20 * max_image),
     )
     columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
     best_to = best_to or Path("best-frames")
@@ -170,7 +174,7 @@ def score(
             Progress(total, shown=show_progress) as progress,
             listening() as stop,  # no longer while Parquet is packed, which may take its time
         ):
-            shots = stop.until(open_shots(images, every_s))
+            shots = stop.until(open_shots(images, every_s, max_pixels))
             scored = score_shots(scorer, shots, workers=workers, faces=faces)
             written, failed = _write_rows(scored, rows, best_shots, progress)
     finally:  # also when stopped

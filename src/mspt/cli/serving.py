@@ -32,6 +32,7 @@ _MIB = 2**20
 @click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--threads", type=click.IntRange(1), help="Photos at once, in all; default: cores.")
+@click.option("--isolate", is_flag=True, help="Score in processes that a bad photo cannot hold.")
 @click.option("--cors-origin", multiple=True, metavar="URL", help="Pages there may ask, too.")
 @click.option("--max-image", default=32, show_default=True, help="MiB of one photo.")
 @click.option("--max-megapixels", default=128.0, show_default=True, help="Of one photo.")
@@ -52,6 +53,7 @@ def serve(
     trust_detector: bool,
     workers: int,
     threads: int | None,
+    isolate: bool,
     cors_origin: tuple[str, ...],
     max_image: int,
     max_megapixels: float,
@@ -87,6 +89,7 @@ def serve(
         detector=str(detector) if detector else None,
         trust_detector=trust_detector,
         threads=max(1, (threads or usable_cores()) // workers),
+        isolate=isolate,
         cors_origins=cors_origin,
         max_image=max_image * _MIB,
         max_body=max_body * _MIB,

@@ -50,23 +50,24 @@ _MISSING_SHARE = 0.05  # of a JPEG's rows: where more are missing, it is no phot
 Reserve = Callable[[int], None]  # told how many pixels are to be decoded, before they are
 
 
-def read_rgb(path: Path, reserve: Reserve | None = None) -> RGB:
+def read_rgb(path: Path, reserve: Reserve | None = None, max_bytes: int = MAX_BYTES) -> RGB:
     """Decode one image file.
 
     Args:
         path: of the file.
         reserve: called with the number of pixels before they are decoded; it may wait.
+        max_bytes: of the file.
 
     Raises:
         DecodeError: if it cannot be read or is not an image that can be decoded whole.
-        ImageTooLargeError: if it exceeds MAX_BYTES or MAX_PIXELS.
+        ImageTooLargeError: if it exceeds `max_bytes` or MAX_PIXELS.
         ImageTooSmallError: if a side is below MIN_SIDE_PX.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
             raise DecodeError("not a regular file")
-        _check_bytes(status.st_size)
+        _check_bytes(status.st_size, max_bytes)
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise MissingFileError(f"cannot be read: {error.strerror}") from error
@@ -74,10 +75,10 @@ def read_rgb(path: Path, reserve: Reserve | None = None) -> RGB:
         raise DecodeError(f"cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have
         raise DecodeError(f"cannot be read: {error}") from error
-    return decode_rgb(data, reserve)
+    return decode_rgb(data, reserve, max_bytes)
 
 
-def decode_rgb(data: bytes, reserve: Reserve | None = None) -> RGB:
+def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX_BYTES) -> RGB:
     """Decode one encoded image to uint8 (height, width, 3).
 
     Raises:
@@ -85,7 +86,7 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None) -> RGB:
     """
     if not data:
         raise DecodeError("the file is empty")
-    _check_bytes(len(data))
+    _check_bytes(len(data), max_bytes)
     check_before_opening(data)
     _silence_libtiff()
     formats = [name for name in FORMATS if name != "HEIF"]
@@ -146,9 +147,9 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def _check_bytes(count: int) -> None:
-    if count > MAX_BYTES:
-        raise ImageTooLargeError(f"{count} bytes are more than the {MAX_BYTES} allowed")
+def _check_bytes(count: int, most: int) -> None:
+    if count > most:
+        raise ImageTooLargeError(f"{count} bytes are more than the {most} allowed")
 
 
 def _decode_pixels(image: Image.Image, data: bytes) -> RGB:

@@ -24,23 +24,24 @@ def name_of(image: ImageLike) -> str:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else ""
 
 
-def to_rgb(image: ImageLike, reserve: Reserve | None = None) -> RGB:
+def to_rgb(image: ImageLike, reserve: Reserve | None = None, max_bytes: int = MAX_BYTES) -> RGB:
     """Return any accepted image as upright RGB, uint8 (height, width, 3).
 
     Args:
         image: as for `Scorer.score`.
         reserve: called with the number of pixels before they are decoded.
+        max_bytes: of an encoded image.
 
     Raises:
         ImageError: if it cannot be decoded, is too small or too large.
         TypeError: if it is no image.
     """
     if isinstance(image, str | os.PathLike):
-        return read_rgb(Path(image), reserve)
+        return read_rgb(Path(image), reserve, max_bytes)
     if isinstance(image, bytes | bytearray | memoryview):
-        return decode_rgb(bytes(image), reserve)
+        return decode_rgb(bytes(image), reserve, max_bytes)
     if not isinstance(image, np.ndarray):
-        return _rgb_of_object(image, reserve)
+        return _rgb_of_object(image, reserve, max_bytes)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise TypeError(
             f"array of {image.dtype} {image.shape} must be RGB uint8 of shape (height, width, 3); "
@@ -50,7 +51,7 @@ def to_rgb(image: ImageLike, reserve: Reserve | None = None) -> RGB:
     return image
 
 
-def _rgb_of_object(image: object, reserve: Reserve | None) -> RGB:
+def _rgb_of_object(image: object, reserve: Reserve | None, max_bytes: int) -> RGB:
     """Return a PIL image, or what a file object holds from where it stands."""
     from PIL.Image import Image as PilImage
 
@@ -61,7 +62,7 @@ def _rgb_of_object(image: object, reserve: Reserve | None) -> RGB:
         raise TypeError(
             f"{type(image).__name__} is not a path, bytes, binary file, PIL image or RGB array"
         )
-    data = read(MAX_BYTES + 1)
+    data = read(max_bytes + 1)
     if not isinstance(data, bytes):
         raise TypeError("the file is opened as text; open it in binary mode: open(path, 'rb')")
-    return decode_rgb(data, reserve)
+    return decode_rgb(data, reserve, max_bytes)

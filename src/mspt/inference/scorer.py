@@ -20,7 +20,7 @@ from typing import Any
 from mspt.arrays import RGB
 from mspt.errors import ConfigError, ImageError, ImageTooLargeError
 from mspt.image.crop import Square, crop_square, face_square
-from mspt.image.decode import MAX_PIXELS, Reserve, check_size
+from mspt.image.decode import MAX_BYTES, MAX_PIXELS, Reserve, check_size
 from mspt.image.factors import explain, load_reference, measure_factors
 from mspt.image.preprocess import resize_to_input, scored_square
 from mspt.inference.faces import FaceDetector, find_detector
@@ -37,7 +37,7 @@ from mspt.parallel import (
 from mspt.results import FaceBox, QualityScore, Scored
 
 _DECIMALS = 6  # of a score: beyond them float32 says nothing
-_BYTES_PER_PIXEL = 24  # that a photo takes at its peak, measured: WebP 24, JPEG 2000 19, PNG 16
+BYTES_PER_PIXEL = 24  # that a photo takes at its peak, measured: WebP 24, JPEG 2000 19, PNG 16
 _MEMORY_SHARE = 0.5  # of what the process may use, for decoded photos
 
 
@@ -66,6 +66,7 @@ class Scorer:
         trust_detector: bool = False,
         factors: bool = False,
         max_pixels: int = MAX_PIXELS,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         """Load an embedded model by name, or a model file.
 
@@ -77,21 +78,26 @@ class Scorer:
             trust_detector: take it even if it is not a known file.
             factors: measure also why a score may be low: `factors` and `reasons` of every result.
             max_pixels: of a file; larger ones are `too_large`. Never above the default.
+            max_bytes: of a file, likewise.
 
         Raises:
-            ModelError: if there is no such model, or the file must not be used.
+            ModelError: if there is no such model, or the file must not be used;
+                any but an embedded one scores the probe's pictures first.
             ConfigError: if there is no such backend.
             MissingExtraError: if the backend is not installed.
         """
-        if not 0 < max_pixels <= MAX_PIXELS:
-            raise ConfigError(f"max_pixels {max_pixels} must lie in 1..{MAX_PIXELS}")
-        self._max_pixels = max_pixels
+        _check_limit("max_pixels", max_pixels, MAX_PIXELS)
+        _check_limit("max_bytes", max_bytes, MAX_BYTES)
+        self._max_pixels, self._max_bytes = max_pixels, max_bytes
         path = find_model(model)
         self._session = open_session(path, backend)
+        is_embedded = path in embedded_models().values()
+        if not is_embedded:
+            self._session.score_probe()  # a file that computes no scores is refused before a photo
         self._detector_file = None if detector is None else Path(detector).absolute()
         self._factor_reference = load_reference(self.info.spec.crop_side) if factors else None
         self._pixels = Budget(_pixels_in_flight())
-        name = model if path in embedded_models().values() else path.absolute()
+        name = model if is_embedded else path.absolute()
         self._trusts_detector = trust_detector
         self._arguments: dict[str, Any] = {
             "model": name,
@@ -100,6 +106,7 @@ class Scorer:
             "trust_detector": trust_detector,
             "factors": factors,
             "max_pixels": max_pixels,
+            "max_bytes": max_bytes,
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -147,7 +154,7 @@ class Scorer:
             ImageError, TypeError: as `score`.
         """
         with self._decoding() as reserve:
-            return to_rgb(image, reserve)
+            return to_rgb(image, reserve, self._max_bytes)
 
     def score(self, image: ImageLike) -> Scored:
         """Score one image as a whole: its centred square.
@@ -266,13 +273,13 @@ class Scorer:
 
     def _score_whole(self, image: ImageLike) -> Scored:
         with self._decoding() as reserve:
-            rgb = to_rgb(image, reserve)
+            rgb = to_rgb(image, reserve, self._max_bytes)
             square = scored_square(rgb, self.info.spec)
             return self._score_square(rgb, square, self._describe(image, rgb))
 
     def _score_faces(self, image: ImageLike, wanted: FaceSearch) -> list[QualityScore]:
         with self._decoding() as reserve:
-            return self._score_faces_of(image, to_rgb(image, reserve), wanted)
+            return self._score_faces_of(image, to_rgb(image, reserve, self._max_bytes), wanted)
 
     def _score_faces_of(self, image: ImageLike, rgb: RGB, wanted: FaceSearch) -> list[QualityScore]:
         photo = self._describe(image, rgb)
@@ -342,10 +349,15 @@ def _located(error: ImageError, image: ImageLike) -> ImageError:
     return type(error)(f"{name}: {error}" if name else str(error))
 
 
+def _check_limit(name: str, value: int, most: int) -> None:
+    if not 0 < value <= most:
+        raise ConfigError(f"{name} {value} must lie in 1..{most}")
+
+
 def _pixels_in_flight() -> int:
     """Return how many pixels may be decoded at once: as memory allows, but any single photo."""
     memory = usable_memory()
-    return max(MAX_PIXELS, int((memory or 0) * _MEMORY_SHARE / _BYTES_PER_PIXEL))
+    return max(MAX_PIXELS, int((memory or 0) * _MEMORY_SHARE / BYTES_PER_PIXEL))
 
 
 def load(
@@ -356,6 +368,7 @@ def load(
     trust_detector: bool = False,
     factors: bool = False,
     max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
 ) -> Scorer:
     """Load a model: `mspt.load()`, `mspt.load("base")`, `mspt.load("model.onnx")`."""
     return Scorer(
@@ -365,4 +378,5 @@ def load(
         trust_detector=trust_detector,
         factors=factors,
         max_pixels=max_pixels,
+        max_bytes=max_bytes,
     )

@@ -8,6 +8,7 @@ Decoding is PyAV's, extra [video].
 """
 
 import heapq
+import io
 import math
 import os
 import re
@@ -21,7 +22,14 @@ from typing import Any
 import numpy as np
 
 from mspt.arrays import RGB
-from mspt.errors import ConfigError, DecodeError, ImageError, MissingExtraError
+from mspt.errors import (
+    ConfigError,
+    DecodeError,
+    ImageError,
+    ImageTooLargeError,
+    MissingExtraError,
+)
+from mspt.image.decode import MAX_PIXELS
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.inference.shards import is_shard, read_members
 from mspt.results import QualityScore
@@ -31,6 +39,7 @@ SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".3gp", ".3g2"}
     | {".mpg", ".mpeg", ".vob", ".wmv", ".asf", ".flv", ".ogv", ".mxf"}
 )
+_MAX_FRAME_PIXELS = 2**26  # 8K is half of it; a decoder holds up to some twenty frames
 _LONGEST_NAME = 255  # bytes of a file's name, on most systems
 
 
@@ -61,18 +70,27 @@ def is_video(path: str) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def open_shots(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
+def open_shots(
+    paths: Sequence[str], every_s: float | None, max_pixels: int = MAX_PIXELS
+) -> Iterator[Shot]:
     """Yield photos as they are, shards member by member, and videos frame by frame.
+
+    Args:
+        paths: of all of them.
+        every_s: seconds from one frame to the next; None: a row says how to open a video.
+        max_pixels: of a frame, at most 2^26; a video of larger ones is `too_large`.
 
     Raises:
         MissingExtraError: at once, if there is a video to open and PyAV is not installed.
     """
     if every_s is not None and any(map(is_video, paths)):
         _import_av()
-    return _open_one_by_one(paths, every_s)
+    return _open_one_by_one(paths, every_s, min(max_pixels, _MAX_FRAME_PIXELS))
 
 
-def _open_one_by_one(paths: Sequence[str], every_s: float | None) -> Iterator[Shot]:
+def _open_one_by_one(
+    paths: Sequence[str], every_s: float | None, max_pixels: int
+) -> Iterator[Shot]:
     for path in paths:
         if is_shard(path):
             yield from _open_shard(path)
@@ -85,9 +103,9 @@ def _open_one_by_one(paths: Sequence[str], every_s: float | None) -> Iterator[Sh
             yield Shot(path, path, error)
             continue
         try:
-            for time_s, rgb in _read_frames(path, every_s):
+            for time_s, rgb in _read_frames(path, every_s, max_pixels):
                 yield Shot(f"{path}{FRAME_MARK}{time_s:.3f}", rgb)
-        except DecodeError as error:
+        except ImageError as error:
             yield Shot(path, path, error)
 
 
@@ -155,7 +173,8 @@ class BestShots:
     def __init__(self, count: int) -> None:
         """Keep `count` of them."""
         self._count = count
-        self._kept: list[tuple[float, int, str, RGB]] = []  # a heap, the worst first
+        # A heap, the worst first; as PNG, since pixels of a short video may take gigabytes.
+        self._kept: list[tuple[float, int, str, bytes]] = []
         self._seen = 0
 
     def offer(self, shot: Shot, results: list[QualityScore]) -> None:
@@ -164,29 +183,36 @@ class BestShots:
         if not self._count or score is None or isinstance(shot.image, str | bytes):
             return
         self._seen += 1
-        entry = (score, -self._seen, shot.name, shot.image)  # of equals the earlier one
-        if len(self._kept) < self._count:
-            heapq.heappush(self._kept, entry)
-        else:
-            heapq.heappushpop(self._kept, entry)
+        rank = (score, -self._seen)  # of equals the earlier one
+        if len(self._kept) == self._count:
+            if rank < self._kept[0][:2]:
+                return
+            heapq.heappop(self._kept)
+        heapq.heappush(self._kept, (*rank, shot.name, _to_png(shot.image)))
 
     def write(self, folder: Path) -> list[Path]:
         """Write them as PNG, the best first; return their paths.
 
         The folder is one that `check_best_folder` has found fit.
         """
-        from PIL import Image
-
         folder.mkdir(parents=True, exist_ok=True)
         written = []
-        for rank, (_, _, name, rgb) in enumerate(sorted(self._kept, reverse=True), 1):
+        for rank, (_, _, name, png) in enumerate(sorted(self._kept, reverse=True), 1):
             video, _, time_s = name.rpartition(FRAME_MARK)
             begin, end = f"{rank:02d}-", f"-{time_s}s.png"
             room = _LONGEST_NAME - len(begin + end)
             stem = os.fsencode(Path(video).stem)[:room].decode("utf-8", "ignore")
             written.append(folder / f"{begin}{stem}{end}")
-            Image.fromarray(rgb).save(written[-1])
+            written[-1].write_bytes(png)
         return written
+
+
+def _to_png(rgb: RGB) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG", compress_level=1)  # four times as fast, a fifth larger
+    return buffer.getvalue()
 
 
 def check_best_folder(folder: Path) -> None:
@@ -204,18 +230,24 @@ def check_best_folder(folder: Path) -> None:
         )
 
 
-def _read_frames(path: str, every_s: float) -> Iterator[tuple[float, RGB]]:
+def _read_frames(
+    path: str, every_s: float, max_pixels: int = _MAX_FRAME_PIXELS
+) -> Iterator[tuple[float, RGB]]:
     """Yield the first frame at or after each multiple of `every_s`, upright.
 
     Raises:
         DecodeError: if the file is no video, ends before its header says, or lacks frames in
             between; the frames that there are have come before.
+        ImageTooLargeError: before a frame of more than `max_pixels` is decoded.
     """
     clock = _Clock(every_s)
     with _open_video(path) as container:
         if not container.streams.video:
             raise DecodeError("holds no video")
         stream = container.streams.video[0]
+        aspect = _pixel_aspect(stream)
+        _check_frame_size(stream, aspect, max_pixels)
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}  # of later frames, too
         stream.thread_type = "AUTO"
         decoded = 0
         for frame in container.decode(stream):
@@ -224,8 +256,18 @@ def _read_frames(path: str, every_s: float) -> Iterator[tuple[float, RGB]]:
                 continue
             shown_s = float(frame.duration * frame.time_base) if frame.duration else 0.0
             if clock.is_due(frame.time, shown_s):
-                yield clock.time_s, _to_rgb(frame, _pixel_aspect(stream))
+                _check_frame_size(frame, aspect, max_pixels)
+                yield clock.time_s, _to_rgb(frame, aspect)
         clock.check_whole(_duration_of(container), all_came=decoded == stream.frames)
+
+
+def _check_frame_size(shown: Any, aspect: float, max_pixels: int) -> None:  # noqa: ANN401
+    """Refuse a stream or a frame that is too large as it is stored, or as it would be shown."""
+    wide = round(max(1.0, aspect) * shown.width)
+    if wide * shown.height > max_pixels:
+        raise ImageTooLargeError(
+            f"frames of {wide} x {shown.height} px are more than the {max_pixels} pixels allowed"
+        )
 
 
 class _Clock:
@@ -286,7 +328,7 @@ def _open_video(path: str) -> Iterator[Any]:
         # An open file, since FFmpeg takes a name with a colon for an address.
         with open(path, "rb") as file, av.open(file, metadata_errors="replace") as container:
             yield container
-    except DecodeError:
+    except ImageError:
         raise
     except Exception as error:  # FFmpeg's, the disk's, and whatever a damaged file makes PyAV raise
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

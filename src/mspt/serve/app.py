@@ -4,7 +4,8 @@ In:   Settings, or what `mspt serve` left of them in the environment.
 Out:  create_app() -> FastAPI, for uvicorn and gunicorn.
 
 A request is admitted or told to come back (queue.py), its body is read within limits (upload.py),
-and each photo is scored on a thread (service.py). Photos stay in memory and go with the answer.
+and each photo is scored on a thread (photos.py), with --isolate in a process (isolate.py). Photos
+stay in memory and go with the answer.
 Logs say what was asked and how it went, never what was in a photo or how it is called.
 """
 
@@ -67,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        service.queue.close()
+        service.close()
 
     app = FastAPI(
         title="mspt",

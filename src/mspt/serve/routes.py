@@ -14,8 +14,9 @@ from fastapi.responses import Response
 
 from mspt.inference.models import embedded_models
 from mspt.serve import metrics as figures
+from mspt.serve.photos import Row
 from mspt.serve.problems import ProblemError
-from mspt.serve.service import Row, Service
+from mspt.serve.service import Service
 from mspt.serve.settings import TOKEN_VARIABLE
 from mspt.serve.upload import Upload, read_uploads
 

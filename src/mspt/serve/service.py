@@ -1,32 +1,24 @@
-"""What the routes of one process share: the scorers, the queue, the figures, the token.
+"""What the routes of one process share: what scores, the queue, the figures, the token.
 
 In:   Settings; Uploads.
 Out:  rows as the command line writes them.
 """
 
-import base64
 import hmac
-import io
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import Request
-from PIL import Image
 
-from mspt.arrays import RGB
-from mspt.errors import ConfigError, DecodeError, ImageError, MissingExtraError
-from mspt.image.crop import crop_square
-from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.errors import ConfigError, DecodeError, MissingExtraError
 from mspt.parallel import usable_cores
 from mspt.results import QualityScore
+from mspt.serve.isolate import IsolatedScorer
 from mspt.serve.metrics import Metrics
+from mspt.serve.photos import PhotoScorer, Row
 from mspt.serve.problems import ProblemError
 from mspt.serve.queue import Queue
 from mspt.serve.settings import Settings, token
 from mspt.serve.upload import Upload
-
-CROP_PX = 640  # longest side of a square that is sent back
-Row = dict[str, Any]
 
 
 class Service:
@@ -39,40 +31,24 @@ class Service:
             ConfigError, ModelError: as `Scorer`.
         """
         self.settings, self.metrics, self.token = settings, Metrics(), token()
-        self.model = Scorer(
-            settings.model,
-            backend=settings.backend,
-            detector=settings.detector,
-            trust_detector=settings.trust_detector,
-            max_pixels=settings.max_pixels,
-        )
-        self._scorers = {False: self.model, True: self.model.with_factors()}
-        self.queue = Queue(
-            settings.threads or usable_cores(), settings.max_waiting, settings.max_per_client
-        )
+        threads = settings.threads or usable_cores()
+        photos = PhotoScorer(settings)
+        self.model = photos.model
+        self._isolated = IsolatedScorer(settings, threads) if settings.isolate else None
+        self._score = (self._isolated or photos).score
+        self.queue = Queue(threads, settings.max_waiting, settings.max_per_client)
 
     def score(self, upload: Upload, *, detect: bool, factors: bool, crop: bool) -> list[Row]:
         """Return the rows of one photo; on a thread.
 
         Raises:
-            ProblemError: 422 if faces are wanted and this server has nothing to find them with.
+            ProblemError: 422 if faces are wanted and this server has nothing to find them with, or
+                the photo's process was killed or died.
         """
-        scorer = self._scorers[factors]
-        faces = FaceSearch(max_faces=self.settings.max_faces) if detect else None
-        # Decoded once, for the scores and for the squares that are sent back.
-        photo: bytes | RGB = upload.data
-        if crop:
-            try:
-                photo = scorer.decode(upload.data)
-            except ImageError:
-                crop = False  # the row says why
         try:
-            (results,) = scorer.score_photos([photo], workers=1, faces=faces)
+            rows = self._score(upload, detect=detect, factors=factors, crop=crop)
         except (ConfigError, MissingExtraError) as error:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-        rows = [result.to_dict() | {"path": upload.name} for result in results]
-        if crop and not isinstance(photo, bytes):
-            _add_squares(rows, results, photo)
         for row in rows:
             self.metrics.photos.labels(row["status"]).inc()
         return rows
@@ -88,16 +64,8 @@ class Service:
         shown = request.headers.get("authorization", "").encode()
         return not self.token or hmac.compare_digest(shown, f"Bearer {self.token}".encode())
 
-
-def _add_squares(rows: list[Row], results: list[QualityScore], rgb: RGB) -> None:
-    """Add to each row the square that was scored, as base64 of a JPEG."""
-    for row, result in zip(rows, results, strict=True):
-        if result.square:
-            picture = Image.fromarray(crop_square(rgb, result.square))
-            picture.thumbnail((CROP_PX, CROP_PX), Image.Resampling.BICUBIC)
-            buffer = io.BytesIO()
-            picture.save(buffer, "JPEG", quality=90)
-            row |= {
-                "square": list(result.square),
-                "crop": base64.b64encode(buffer.getvalue()).decode(),
-            }
+    def close(self) -> None:
+        """End threads and processes when their work is done."""
+        self.queue.close()
+        if self._isolated:
+            self._isolated.close()

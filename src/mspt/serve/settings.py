@@ -27,6 +27,7 @@ class Settings:
     detector: str | None = None
     trust_detector: bool = False
     threads: int = 0  # photos scored at once in a process; 0: all cores
+    isolate: bool = False  # score each photo in a process that may be killed
     max_body: int = 64 * MIB  # of a request
     max_image: int = 32 * MIB  # of one photo
     max_pixels: int = MAX_PIXELS  # of one photo

@@ -1,0 +1,78 @@
+"""From an upload to its rows; in the server's own process, or in one that may be killed.
+
+In:   Settings; Uploads, and what is asked of each.
+Out:  rows as the command line writes them.
+"""
+
+import base64
+import io
+from typing import Any
+
+from PIL import Image
+
+from mspt.arrays import RGB
+from mspt.errors import ImageError
+from mspt.image.crop import crop_square
+from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.results import QualityScore
+from mspt.serve.settings import Settings
+from mspt.serve.upload import Upload
+
+CROP_PX = 640  # longest side of a square that is sent back
+Row = dict[str, Any]
+
+
+class PhotoScorer:
+    """A model ready to score uploads, with and without factors."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load the model.
+
+        Raises:
+            ConfigError, ModelError: as `Scorer`.
+        """
+        self.model = Scorer(
+            settings.model,
+            backend=settings.backend,
+            detector=settings.detector,
+            trust_detector=settings.trust_detector,
+            max_pixels=settings.max_pixels,
+        )
+        self._scorers = {False: self.model, True: self.model.with_factors()}
+        self._faces = FaceSearch(max_faces=settings.max_faces)
+
+    def score(self, upload: Upload, *, detect: bool, factors: bool, crop: bool) -> list[Row]:
+        """Return the rows of one photo.
+
+        Raises:
+            ConfigError, MissingExtraError: if faces are wanted and there is nothing to find them
+                with.
+        """
+        scorer = self._scorers[factors]
+        # Decoded once, for the scores and for the squares that are sent back.
+        photo: bytes | RGB = upload.data
+        if crop:
+            try:
+                photo = scorer.decode(upload.data)
+            except ImageError:
+                crop = False  # the row says why
+        faces = self._faces if detect else None
+        (results,) = scorer.score_photos([photo], workers=1, faces=faces)
+        rows = [result.to_dict() | {"path": upload.name} for result in results]
+        if crop and not isinstance(photo, bytes):
+            _add_squares(rows, results, photo)
+        return rows
+
+
+def _add_squares(rows: list[Row], results: list[QualityScore], rgb: RGB) -> None:
+    """Add to each row the square that was scored, as base64 of a JPEG."""
+    for row, result in zip(rows, results, strict=True):
+        if result.square:
+            picture = Image.fromarray(crop_square(rgb, result.square))
+            picture.thumbnail((CROP_PX, CROP_PX), Image.Resampling.BICUBIC)
+            buffer = io.BytesIO()
+            picture.save(buffer, "JPEG", quality=90)
+            row |= {
+                "square": list(result.square),
+                "crop": base64.b64encode(buffer.getvalue()).decode(),
+            }

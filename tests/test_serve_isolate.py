@@ -1,0 +1,118 @@
+"""`mspt serve --isolate`: a photo that costs too much ends its own process and nothing else."""
+
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import ORIGINAL
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from mspt.image.decode import MAX_PIXELS
+from mspt.serve.app import create_app
+from mspt.serve.settings import Settings
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
+]
+PHOTO = ORIGINAL.read_bytes()
+WEBP = {"Content-Type": "image/webp"}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    settings = Settings(
+        model="fast",
+        backend="onnxruntime",
+        detector="absent.onnx",
+        isolate=True,
+        threads=1,
+        timeout_s=2,
+    )
+    with TestClient(create_app(settings)) as made:
+        made.post("/v1/score", content=PHOTO, headers={"Content-Type": "image/png"})
+        yield made
+
+
+@pytest.fixture(scope="module")
+def slow_photo() -> bytes:
+    """A few kilobytes that take seconds to decode."""
+    side = int(MAX_PIXELS**0.5)
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), (9, 9, 9)).save(buffer, "WEBP", lossless=True)
+    return buffer.getvalue()
+
+
+def score(client: TestClient, **query: bool) -> float:
+    answer = client.post(
+        "/v1/score", params=query, content=PHOTO, headers={"Content-Type": "image/png"}
+    )
+    assert answer.status_code == 200, answer.text
+    return float(answer.json()["rows"][0]["score"])
+
+
+def processes() -> list[int]:
+    return [child.pid for child in multiprocessing.active_children() if child.pid]
+
+
+def test_rows_are_those_of_a_server_that_does_not_isolate(client: TestClient) -> None:
+    plain = TestClient(create_app(Settings(model="fast", backend="onnxruntime")))
+    query = {"factors": True, "crop": True}
+    png = {"Content-Type": "image/png"}
+    answers = [
+        made.post("/v1/score", params=query, content=PHOTO, headers=png).json()
+        for made in (plain, client)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0]["rows"][0]["crop"]
+
+
+def test_a_photo_that_takes_too_long_is_stopped_and_the_next_is_scored(
+    client: TestClient, slow_photo: bytes
+) -> None:
+    (before,) = processes()
+    begun = time.monotonic()
+    answer = client.post("/v1/score", content=slow_photo, headers=WEBP)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "the photo took longer than 2 s to score; send a smaller one"
+    assert time.monotonic() - begun < 4
+    assert 0 < score(client) < 1
+    assert before not in processes(), "it was killed, and another one took its place"
+
+
+def test_a_process_that_dies_takes_one_photo_along(client: TestClient, slow_photo: bytes) -> None:
+    score(client)
+    (victim,) = processes()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.post, "/v1/score", content=slow_photo, headers=WEBP)
+        time.sleep(0.5)
+        os.kill(victim, signal.SIGKILL)
+        answer = asked.result()
+    assert answer.status_code == 422
+    assert "the process that read the photo died" in answer.json()["detail"]
+    assert 0 < score(client) < 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process holds")
+def test_a_process_may_take_no_more_memory_than_its_photo(client: TestClient) -> None:
+    score(client)
+    (worker,) = processes()
+    limits = Path(f"/proc/{worker}/limits").read_text(encoding="ascii")
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max address space")]
+    assert 0 < int(line.split()[3]) < 16 * 2**30
+
+
+def test_what_a_process_lacks_is_said(client: TestClient) -> None:
+    answer = client.post(
+        "/v1/score?detect=true", content=PHOTO, headers={"Content-Type": "image/png"}
+    )
+    assert answer.status_code == 422
+    assert "absent.onnx" in answer.json()["detail"]
