@@ -9,6 +9,7 @@ The limits on bytes and pixels are checked before a pixel is decoded.
 
 import ctypes
 import io
+import logging
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -88,7 +89,7 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX
         raise DecodeError("the file is empty")
     _check_bytes(len(data), max_bytes)
     check_before_opening(data)
-    _silence_libtiff()
+    _silence_libraries()
     formats = [name for name in FORMATS if name != "HEIF"]
     if is_heif(data) and heif_is_installed():
         formats = ["HEIF"]
@@ -187,8 +188,12 @@ def _refuse_missing_part(pixels: npt.NDArray[np.uint8]) -> None:
 
 
 @cache
-def _silence_libtiff() -> None:
-    """Keep libtiff's own lines off stderr: they name no file, and the row says what is wrong."""
+def _silence_libraries() -> None:
+    """Keep Pillow's and libtiff's lines off stderr: they name no file; the row says what is wrong.
+
+    Whoever listens to the log of "PIL" still hears it.
+    """
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     with suppress(OSError, AttributeError):  # Pillow built in another way
         library = ctypes.CDLL(import_module("PIL._imaging").__file__)
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):

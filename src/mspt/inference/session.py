@@ -61,8 +61,9 @@ class Session:
         self._path = path
         self._runtime = _open_runtime(path, backend)
         self.precision = self._runtime.precision
-        self.info = ModelInfo.from_metadata(self._runtime.metadata(), str(path))
-        self._check_signature(path)
+        metadata, signature = self._describe()
+        self.info = ModelInfo.from_metadata(metadata, str(path))
+        self._check_signature(signature)
 
     @property
     def label(self) -> str:
@@ -70,12 +71,18 @@ class Session:
         mark = "" if self.precision == "fp32" else f"+{self.precision}"
         return f"{self.info.label}{mark}"
 
-    def _check_signature(self, path: Path) -> None:
+    def _describe(self) -> tuple[Mapping[str, str], _Signature]:
+        """Return what the file says of itself, which may be no text at all."""
+        try:
+            return self._runtime.metadata(), self._runtime.signature()
+        except Exception as error:  # neither library has an exception class of its own
+            raise ModelError(f"{self._path}: its metadata cannot be read: {error}") from error
+
+    def _check_signature(self, found: _Signature) -> None:
         side = self.info.spec.crop_side
         expected = [(_INPUT, "uint8", [side, side, 3]), (_OUTPUT, "float32", [])]
-        found = self._runtime.signature()
         if found != expected:
-            raise ModelError(f"{path}: its inputs and outputs are {found}, not {expected}")
+            raise ModelError(f"{self._path}: its inputs and outputs are {found}, not {expected}")
 
     def score_rgb(self, rgb: RGB) -> float:
         """Score one prepared image, uint8 (S, S, 3).
