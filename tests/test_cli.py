@@ -557,3 +557,14 @@ def test_any_columns_are_evaluated_and_two_models_compared(run_cli: RunCli, tmp_
         done = run_cli("evaluate", "theirs.csv", *options, *wrong)
         assert done.returncode == 2
         assert says in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error_and_never_a_files_place(closed: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    mspt_ = shlex.quote(sys.executable) + " -m mspt"
+    command = f"{mspt_} score bad.jpg '{ORIGINAL}' -o rows.csv {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    lines = (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["path", "bad.jpg", str(ORIGINAL)]

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +217,11 @@ def test_pil_images_are_turned_and_flattened_too() -> None:
     image.getexif()[0x0112] = 6
     assert rgb_of_pil(image).shape == (40, 60, 3)
     assert (rgb_of_pil(image) == 255).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such files")
+def test_a_file_of_the_kernels_is_empty_and_is_not_read(tmp_path: Path) -> None:
+    """Reading /proc/kmsg waits for ever; the sizes of such files are 0."""
+    (tmp_path / "k.jpg").symlink_to("/proc/self/status")
+    with pytest.raises(DecodeError, match="the file is empty"):
+        read_rgb(tmp_path / "k.jpg")

@@ -243,6 +243,16 @@ def test_metadata_of_another_format_or_without_sense_is_refused(scorer: Scorer) 
     assert ModelInfo.from_metadata(metadata, "m.onnx") == scorer.info
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("[" * 50_000, "RecursionError"), ("x" * 2**20, "more than the 1048576 that a model needs")],
+)
+def test_metadata_that_asks_too_much_is_refused(value: str, said: str, scorer: Scorer) -> None:
+    metadata = scorer.info.to_metadata() | {"mspt.training": value}
+    with pytest.raises(ModelError, match=f"m.onnx: metadata .*{said}"):
+        ModelInfo.from_metadata(metadata, "m.onnx")
+
+
 def test_the_embedded_model_is_the_papers_size() -> None:
     path = embedded_models()["base"]
     info = Session(path).info

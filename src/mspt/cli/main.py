@@ -99,6 +99,22 @@ def main() -> None:
     # Pillow's remarks on damaged files name no file; the file's own row says what matters.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # ours: one plain line
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a file name must never end a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _replace_closed_streams() -> None:
+    """Open the null device in place of standard streams that are closed (`2>&-`).
+
+    Otherwise the next file that is opened takes the place of stderr, and messages go into it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open
+            setattr(sys, name, stream)

@@ -44,6 +44,7 @@ MAX_BYTES = 128 * 2**20  # of one encoded image
 MAX_PIXELS = 128_000_000  # of one image: a 108-megapixel phone photo passes
 MIN_SIDE_PX = 32  # below, even an eye is less than a pixel
 
+_EMPTY = "the file is empty"
 _EXIF_ORIENTATION = 0x0112
 _RESTARTS = b"\xff\xdd\x00\x04"  # JPEG's segment that says how often restart markers come
 _MISSING_SHARE = 0.05  # of a JPEG's rows: where more are missing, it is no photo any more
@@ -68,8 +69,11 @@ def read_rgb(path: Path, reserve: Reserve | None = None, max_bytes: int = MAX_BY
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
             raise DecodeError("not a regular file")
+        if not status.st_size:  # nor may one of the kernel's, whose size is 0
+            raise DecodeError(_EMPTY)
         _check_bytes(status.st_size, max_bytes)
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)  # no more, should it grow
     except FileNotFoundError as error:
         raise MissingFileError(f"cannot be read: {error.strerror}") from error
     except OSError as error:
@@ -86,7 +90,7 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX
         As `read_rgb`.
     """
     if not data:
-        raise DecodeError("the file is empty")
+        raise DecodeError(_EMPTY)
     _check_bytes(len(data), max_bytes)
     check_before_opening(data)
     _silence_libraries()

@@ -34,6 +34,7 @@ KEYS = (
     "mspt.reference",
     "mspt.licence",
 )
+_MAX_METADATA = 2**20  # characters
 PROBE_KEY = "mspt.probe"  # not in files of earlier versions
 
 
@@ -102,6 +103,11 @@ class ModelInfo:
                 f"{where}: metadata key {missing[0]!r} is missing; it is not a model of mspt. "
                 "Write models with `mspt export`"
             )
+        if (size := sum(map(len, metadata.values()))) > _MAX_METADATA:
+            raise ModelError(
+                f"{where}: metadata of {size} characters, more than the {_MAX_METADATA} that a "
+                "model needs"
+            )
         if metadata["mspt.format"] != FORMAT:
             raise ModelError(
                 f"{where}: metadata format {metadata['mspt.format']!r}, but this version reads "
@@ -126,7 +132,7 @@ class ModelInfo:
                 licence=metadata["mspt.licence"],
                 probe=tuple(map(float, json.loads(metadata.get(PROBE_KEY, "[]")))),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(f"{where}: metadata cannot be understood: {error!r}") from error
 
 
