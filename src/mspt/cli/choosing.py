@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mspt.scores.copy import Way
+    from mspt.scores.groups import By
     from mspt.scores.read import ScoreFile, ScoreRow
     from mspt.scores.select import Cut, PerPhoto, Survey
 
@@ -32,6 +33,11 @@ PER_PHOTO = click.option(
     "--per-photo",
     type=click.Choice(["worst", "largest", "mean"]),
     help="A photo counts by its worst or largest face, or by the mean of its faces.",
+)
+BEST_OF_GROUP = click.option(
+    "--best-of-group",
+    type=click.Choice(["burst", "alike"]),
+    help="Of a burst, or of photos that look alike, only the best counts.",
 )
 
 
@@ -55,6 +61,7 @@ PER_PHOTO = click.option(
 @click.option("--move", is_flag=True, help="With --copy-to: move; `mspt restore` undoes it.")
 @WITHIN
 @PER_PHOTO
+@BEST_OF_GROUP
 @click.option(
     "-o",
     "--output",
@@ -76,9 +83,13 @@ def filter_(
     move: bool,
     within: tuple[Path, ...],
     per_photo: "PerPhoto | None",
+    best_of_group: "By | None",
     output: Path | None,
 ) -> None:
     """Choose photos by exactly one of --min-score, --top, --keep and --worst.
+
+    With --best-of-group none of them is needed. It leaves out first what another photo of its group
+    beats: `burst`, taken within 2 s by one camera, as EXIF tells; `alike`, near copies.
 
     Prints their paths, each once if any of its faces is chosen: in the order of SCORES with
     --min-score, else the best first, with --worst the worst. Rows written with -o keep the order of
@@ -94,8 +105,10 @@ def filter_(
     from mspt.scores.read import check_written_suffix, open_scores, write_rows
     from mspt.scores.select import choose, describe_left_out, photos_of, survey
 
-    if sum(value is not None for value in (min_score, top, keep, worst)) != 1:
+    given = sum(value is not None for value in (min_score, top, keep, worst))
+    if given > 1 or not (given or best_of_group):
         raise ConfigError("choose by exactly one of --min-score S, --top K, --keep P and --worst K")
+    min_score = min_score if given else 0.0
     if all_faces and min_score is None:
         raise ConfigError("--all-faces says which photos pass a score: it needs --min-score S")
     if all_faces and per_photo:
@@ -106,6 +119,9 @@ def filter_(
     if output:
         check_written_suffix(output)
     file = open_scores(scores)
+    folders = allowed_folders(scores, within)
+    if best_of_group:
+        file = _without_beaten(file, best_of_group, per_photo, folders)
     read_rows = partial(_rows_of, file, per_photo)
     found = survey(read_rows())
     cut, criterion = _cut(file, found, min_score, top, keep, worst, all_faces)
@@ -127,7 +143,7 @@ def filter_(
     if as_list or not (output or copy_to):
         _print_photos(photos)
     if copy_to:
-        _copy_photos(photos, copy_to, tree, how, allowed_folders(scores, within))
+        _copy_photos(photos, copy_to, tree, how, folders)
 
 
 def _way(copy_to: Path | None, tree: bool, link: bool, move: bool) -> "Way":
@@ -142,6 +158,26 @@ def _rows_of(file: "ScoreFile", how: "PerPhoto | None") -> "Iterator[ScoreRow]":
     from mspt.scores.select import per_photo
 
     return per_photo(file.rows(), how) if how else file.rows()
+
+
+def _without_beaten(
+    file: "ScoreFile", by: "By", how: "PerPhoto | None", folders: list[Path]
+) -> "ScoreFile":
+    """Return the file without the photos that another of their group beats."""
+    from mspt.scores.copy import is_within
+    from mspt.scores.groups import beaten, find_groups
+    from mspt.scores.read import file_of
+
+    photos = dict.fromkeys(row.path for row in file.rows())
+    near = [path for path in photos if is_within(file_of(path), folders)]
+    with Progress(len(near), unit="photos") as progress:
+        groups = find_groups(near, by, progress.update)
+    left = beaten(_rows_of(file, how), groups)
+    click.echo(
+        f"{len(groups)} groups ({by}): {len(left)} photos are beaten by another of their group",
+        err=True,
+    )
+    return file.without(left)
 
 
 def _cut(
@@ -269,6 +305,7 @@ def threshold(
 )
 @click.option("--min-score", type=float, metavar="S", help="Show what this threshold drops.")
 @click.option("--keep", type=float, metavar="P", help="Show what is dropped if this share stays.")
+@BEST_OF_GROUP
 @WITHIN
 def report(
     scores: Path,
@@ -277,6 +314,7 @@ def report(
     thumbs: int,
     min_score: float | None,
     keep: float | None,
+    best_of_group: "By | None",
     within: tuple[Path, ...],
 ) -> None:
     """Write one HTML page about a scores file: no server, no script, nothing fetched.
@@ -296,8 +334,10 @@ def report(
         raise ConfigError(f"{output}: a report's name ends in .html")
     if min_score is not None and keep is not None:
         raise ConfigError("--min-score and --keep say where the cut is: give one of the two")
-    summary = summarise(open_scores(scores), thumbs, min_score=min_score, keep=keep)
-    folders = allowed_folders(scores, within)
+    file, folders = open_scores(scores), allowed_folders(scores, within)
+    if best_of_group:
+        file = _without_beaten(file, best_of_group, None, folders)
+    summary = summarise(file, thumbs, min_score=min_score, keep=keep)
     missing = write_report(output, summary, title=title, within=folders)
     if missing.count:
         click.echo(

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mspt.arrays import RGB
 from mspt.errors import (
@@ -65,6 +65,16 @@ def read_rgb(path: Path, reserve: Reserve | None = None, max_bytes: int = MAX_BY
         ImageTooLargeError: if it exceeds `max_bytes` or MAX_PIXELS.
         ImageTooSmallError: if a side is below MIN_SIDE_PX.
     """
+    return decode_rgb(read_file(path, max_bytes), reserve, max_bytes)
+
+
+def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a file, if it may be an image.
+
+    Raises:
+        DecodeError: if it cannot be read, is empty or no regular file.
+        ImageTooLargeError: if it exceeds `max_bytes`.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
@@ -73,14 +83,13 @@ def read_rgb(path: Path, reserve: Reserve | None = None, max_bytes: int = MAX_BY
             raise DecodeError(_EMPTY)
         _check_bytes(status.st_size, max_bytes)
         with path.open("rb") as file:
-            data = file.read(max_bytes + 1)  # no more, should it grow
+            return file.read(max_bytes + 1)  # no more, should it grow
     except FileNotFoundError as error:
         raise MissingFileError(f"cannot be read: {error.strerror}") from error
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have
         raise DecodeError(f"cannot be read: {error}") from error
-    return decode_rgb(data, reserve, max_bytes)
 
 
 def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX_BYTES) -> RGB:
@@ -89,6 +98,31 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX
     Raises:
         As `read_rgb`.
     """
+    with _open(data, max_bytes) as image:
+        if image.format == "TIFF":
+            find_tiff_page(image)
+        check_size(*image.size)  # before a pixel is decoded
+        check_cost(image, data, MAX_PIXELS)
+        if reserve:
+            reserve(image.width * image.height)
+        return _decode_pixels(image, data)
+
+
+def read_exif(data: bytes) -> Image.Exif:
+    """Return what an encoded image's EXIF says; no pixel is decoded.
+
+    Raises:
+        ImageError: if it is no image, or asks too much to be opened.
+    """
+    with _open(data, MAX_BYTES) as image:
+        exif = image.getexif()
+        exif.get_ifd(ExifTags.IFD.Exif)  # read while the file is open
+        return exif
+
+
+@contextmanager
+def _open(data: bytes, max_bytes: int) -> Iterator[Image.Image]:
+    """Open an encoded image, if it is of a known format and cheap to open."""
     if not data:
         raise DecodeError(_EMPTY)
     _check_bytes(len(data), max_bytes)
@@ -98,13 +132,7 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX
     if is_heif(data) and heif_is_installed():
         formats = ["HEIF"]
     with _image_errors(data), Image.open(io.BytesIO(data), formats=formats) as image:
-        if image.format == "TIFF":
-            find_tiff_page(image)
-        check_size(*image.size)  # before a pixel is decoded
-        check_cost(image, data, MAX_PIXELS)
-        if reserve:
-            reserve(image.width * image.height)
-        return _decode_pixels(image, data)
+        yield image
 
 
 def rgb_of_pil(image: Image.Image) -> RGB:

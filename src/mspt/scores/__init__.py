@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mspt.scores.copy import copy_photos
+    from mspt.scores.groups import beaten, find_groups
     from mspt.scores.move import restore
     from mspt.scores.page import write_report
     from mspt.scores.read import ScoreFile, ScoreRow, open_scores, write_rows
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "copy": ("copy_photos",),
+    "groups": ("beaten", "find_groups"),
     "move": ("restore",),
     "page": ("write_report",),
     "read": ("ScoreFile", "ScoreRow", "open_scores", "write_rows"),
@@ -38,11 +40,13 @@ _HOMES = {
 __all__ = [
     "ScoreFile",
     "ScoreRow",
+    "beaten",
     "choose",
     "copy_photos",
     "cut_at",
     "cut_best",
     "cut_worst",
+    "find_groups",
     "open_scores",
     "operating_points",
     "per_photo",

@@ -13,14 +13,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from mspt.arrays import RGB
 from mspt.errors import ConfigError, DataError, MissingExtraError
 from mspt.files import whole_file
-from mspt.image.decode import decode_rgb, read_rgb
+from mspt.image.decode import read_file
 from mspt.inference.shards import read_member, split_member
 from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
 from mspt.scores.write import csv_writer, write_parquet
@@ -51,6 +50,11 @@ class ScoreFile:
 
     path: Path
     columns: tuple[str, ...]  # of its first row
+    left_out: frozenset[str] = frozenset()  # photos whose rows are passed over
+
+    def without(self, photos: frozenset[str]) -> "ScoreFile":
+        """Return the file as if it had no rows of these photos."""
+        return replace(self, left_out=self.left_out | photos)
 
     def rows(self) -> Iterator[ScoreRow]:
         """Read the rows, from the first one on.
@@ -63,7 +67,8 @@ class ScoreFile:
                 row = _check_row(line, cells)
             except ValueError as error:
                 raise DataError(f"{self.path}, line {line}: {error}") from error
-            yield row
+            if row.path not in self.left_out:
+                yield row
 
 
 def open_scores(path: str | Path) -> ScoreFile:
@@ -97,15 +102,15 @@ def file_of(path: str) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def read_photo(path: str) -> RGB:
-    """Return the pixels of the photo that a row's path means, a file or a member of a shard.
+def read_photo(path: str) -> bytes:
+    """Return the bytes of the photo that a row's path means, a file or a member of a shard.
 
     Raises:
-        ImageError: if it cannot be decoded.
+        ImageError: if it cannot be read.
     """
     file = file_of(path)
     member = split_member(file)
-    return decode_rgb(read_member(*member)) if member else read_rgb(Path(file))
+    return read_member(*member) if member else read_file(Path(file))
 
 
 def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:

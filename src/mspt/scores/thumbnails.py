@@ -13,6 +13,7 @@ from PIL import Image
 
 from mspt.errors import ImageError
 from mspt.image.crop import crop_centre_square, crop_face_square
+from mspt.image.decode import decode_rgb
 from mspt.image.preprocess import resize_rgb
 from mspt.results import FaceBox
 from mspt.scores.read import ScoreRow, read_photo
@@ -26,7 +27,7 @@ _JPEG_QUALITY = 72  # 3 to 6 kB a face; above it the page grows and nothing else
 def thumbnail_uri(row: ScoreRow) -> str | None:
     """Return the thumbnail of a row, or None if its photo cannot be read."""
     try:
-        rgb = read_photo(row.path)
+        rgb = decode_rgb(read_photo(row.path))
     except ImageError:
         return None
     box = _box_of(row)

@@ -1,0 +1,179 @@
+"""Photos of one moment, or that look alike: the best of each group may stand for all of it.
+
+In:   paths of photos.
+Out:  groups of two or more: bursts by EXIF's time, or near copies by a perceptual hash.
+
+Hashes are ImageHash's, extra [groups]. Photos that cannot be read, or do not say when they were
+taken, are in no group.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+
+from mspt.errors import ImageError, MissingExtraError
+from mspt.image.decode import decode_rgb, read_exif
+from mspt.parallel import map_in_order, usable_cores
+from mspt.scores.read import ScoreRow, read_photo
+
+By = Literal["burst", "alike"]
+BURST_S = 2.0  # from a photo to the next one of the same camera and folder
+HASH_SIDE = 16  # of a hash: 256 bits
+# Bits that differ: of 719,364 pairs of photos of different people the nearest differ in 48, while
+# photos saved at quality 30, halved, blurred or with noise differ in at most 14
+# (docs/log/2026-11-27-groups.md).
+ALIKE_BITS = 24
+
+Hashes = npt.NDArray[np.uint8]  # (n, 32): 256 bits each
+Pairs = npt.NDArray[np.intp]  # (n, 2): places
+Taken = tuple[str, str, datetime]  # folder, camera, when
+Seen = TypeVar("Seen")
+
+
+def find_groups(
+    paths: Sequence[str], by: By, on_progress: Callable[[int], object] = lambda done: None
+) -> list[list[str]]:
+    """Return the groups of two or more photos, each in the order of `paths`.
+
+    Args:
+        paths: as rows of a scores file have them.
+        by: `burst` joins photos of one camera in one folder that were taken within BURST_S of each
+            other, `alike` those whose hashes differ in at most ALIKE_BITS of 256. Both join chains,
+            too: the first of a group may be further from its last.
+        on_progress: called with the number of photos looked at.
+
+    Raises:
+        MissingExtraError: if hashes are wanted and ImageHash is not installed.
+    """
+    if by == "alike":
+        return _group(paths, partial(_hash_of, _import_imagehash()), join_alike, on_progress)
+    return _group(paths, taken_at, join_bursts, on_progress)
+
+
+def _group(
+    paths: Sequence[str],
+    look: Callable[[str], Seen | None],
+    join: Callable[[Sequence[Seen]], list[list[int]]],
+    on_progress: Callable[[int], object],
+) -> list[list[str]]:
+    """Look at all photos; join those of which something is known."""
+    known, seen = [], []
+    looked_at = map_in_order(look, paths, workers=usable_cores())
+    for done, (path, found) in enumerate(zip(paths, looked_at, strict=True), 1):
+        if found is not None:
+            known.append(path)
+            seen.append(found)
+        on_progress(done)
+    return [[known[place] for place in group] for group in join(seen)]
+
+
+def beaten(rows: Iterable[ScoreRow], groups: Iterable[Iterable[str]]) -> frozenset[str]:
+    """Return the photos of groups that another of their group beats; of equals the earlier stays.
+
+    A photo counts by its best row. One without a score is beaten by any that has one.
+    """
+    best: dict[str, float] = {}
+    for row in rows:
+        score = -1.0 if row.score is None else row.score
+        best[row.path] = max(score, best.get(row.path, -1.0))
+    left: set[str] = set()
+    for group in groups:
+        photos = list(group)
+        left.update(set(photos) - {max(photos, key=lambda path: best.get(path, -1.0))})
+    return frozenset(left)
+
+
+def taken_at(path: str) -> Taken | None:
+    """Return where, by which camera and when a photo was taken; None if it does not say."""
+    try:
+        exif = read_exif(read_photo(path))
+    except ImageError:
+        return None
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    time = str(details.get(ExifTags.Base.DateTimeOriginal, "")).strip("\0 ")
+    fraction = str(details.get(ExifTags.Base.SubsecTimeOriginal, "")).strip("\0 ")
+    camera = f"{exif.get(ExifTags.Base.Make)} {exif.get(ExifTags.Base.Model)}"
+    try:
+        when = datetime.strptime(
+            f"{time}.{fraction[:6] if fraction.isdecimal() else 0}", "%Y:%m:%d %H:%M:%S.%f"
+        )
+    except ValueError:
+        return None
+    return os.path.dirname(path), camera, when
+
+
+def join_bursts(taken: Sequence[Taken]) -> list[list[int]]:
+    """Return the places of photos that belong to a burst."""
+    series = defaultdict(list)
+    for place, (folder, camera, when) in enumerate(taken):
+        series[folder, camera].append((when, place))
+    groups = []
+    for photos in series.values():
+        photos.sort()
+        burst = photos[:1]
+        for photo in photos[1:]:
+            if (photo[0] - burst[-1][0]).total_seconds() > BURST_S:
+                groups.append(burst)
+                burst = []
+            burst.append(photo)
+        groups.append(burst)
+    return sorted(sorted(place for _, place in group) for group in groups if len(group) > 1)
+
+
+def join_alike(hashes: Sequence[Hashes]) -> list[list[int]]:
+    """Return the places of photos whose hashes differ in few bits."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not hashes:
+        return []
+    distinct, own = np.unique(np.stack(hashes), axis=0, return_inverse=True)
+    pairs = np.concatenate([np.empty((0, 2), np.intp), *_near_pairs(distinct)])
+    links = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=[len(distinct)] * 2)
+    _, label = connected_components(links, directed=False)
+    groups = defaultdict(list)
+    for place, group in enumerate(label[own.ravel()].tolist()):
+        groups[group].append(place)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _near_pairs(hashes: Hashes) -> Iterator[Pairs]:
+    """Yield the pairs of hashes that differ in at most ALIKE_BITS.
+
+    Cut into one part more than bits may differ, two such hashes have some part in common.
+    """
+    bits = np.unpackbits(hashes, axis=1)
+    for part in np.array_split(bits, ALIKE_BITS + 1, axis=1):
+        keys = np.packbits(part, axis=1).astype(np.int64) @ np.array([256, 1])
+        order = np.argsort(keys, kind="stable")
+        starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        for members in np.split(order, starts[1:]):
+            for at, first in enumerate(members[:-1]):
+                others = members[at + 1 :]
+                far = np.bitwise_count(hashes[others] ^ hashes[first]).sum(axis=1)
+                near = others[far <= ALIKE_BITS]
+                if len(near):
+                    yield np.column_stack([np.full(len(near), first), near])
+
+
+def _hash_of(imagehash: Any, path: str) -> Hashes | None:  # noqa: ANN401 - the module
+    try:
+        picture = Image.fromarray(decode_rgb(read_photo(path)))
+    except ImageError:
+        return None
+    return np.packbits(imagehash.phash(picture, hash_size=HASH_SIDE).hash)
+
+
+def _import_imagehash() -> Any:  # noqa: ANN401 - the module
+    try:
+        import imagehash
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("groups", error) from error
+    return imagehash
