@@ -53,6 +53,14 @@ def test_a_batch_scores_as_its_images_alone(metric: QualityMetric, face: RGB) ->
     assert torch.allclose(metric(images), alone, atol=1e-5), "training mode must change nothing"
 
 
+def test_it_computes_where_it_is_told_to(face: RGB) -> None:
+    here = load_metric("fast", device="cpu")
+    assert here.device == torch.device("cpu")
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    assert load_metric("fast").device.type == where.type
+    assert load_metric("fast")(pixels_of(face)).device.type == where.type
+
+
 def test_another_size_is_fitted(metric: QualityMetric, scorer: Scorer, face: RGB) -> None:
     wide = np.concatenate([face[:, :20], face, face[:, -20:]], axis=1)
     assert metric(pixels_of(wide)).item() == pytest.approx(scorer.score(wide).score, abs=0.02)

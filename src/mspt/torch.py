@@ -9,7 +9,8 @@ from pathlib import Path
 from mspt.errors import MissingExtraError
 
 try:
-    from torch import Tensor, device, nn
+    import torch
+    from torch import Tensor, nn
 except ModuleNotFoundError as missing:
     raise MissingExtraError.of("train", missing) from missing
 
@@ -42,12 +43,12 @@ class QualityMetric(nn.Module):
         return super().train(False)
 
     @property
-    def device(self) -> device:
-        """Where the weights are: `metric.to("cuda")` moves them."""
+    def device(self) -> torch.device:
+        """Where the weights are, and where images are brought: `metric.to("cuda")` moves them."""
         return next(self.network.parameters()).device
 
     def forward(self, images: Tensor) -> Tensor:
-        """Score images, (N, 3, H, W) in 0..1; returns (N,).
+        """Score images, (N, 3, H, W) in 0..1; returns (N,), on the metric's device.
 
         Of images of another shape than the model's the centred square is taken and resized
         (antialiased bicubic, clamped to 0..1). At the model's own size scores equal those of the
@@ -66,7 +67,7 @@ class QualityMetric(nn.Module):
                 f"images reach {float(images.detach().amax()):g}, but must lie in 0..1; divide "
                 "0..255 by 255"
             )
-        score: Tensor = self.network(self._fit(images))
+        score: Tensor = self.network(self._fit(images.to(self.device)))
         return score
 
     def _fit(self, images: Tensor) -> Tensor:
@@ -81,17 +82,22 @@ class QualityMetric(nn.Module):
         ).clamp(0, 1)
 
 
-def load_metric(model: str | Path = "base") -> QualityMetric:
+def load_metric(
+    model: str | Path = "base", device: str | torch.device | None = None
+) -> QualityMetric:
     """Return a model as a differentiable metric, `lower_better = False`.
 
     Args:
         model: an embedded model's name, an .onnx file of the network `mspt`, or a checkpoint.
+        device: where it computes; default: on a GPU where there is one.
 
     Raises:
         ModelError: if it cannot be loaded, or the file holds another network.
     """
     if str(model) not in embedded_models() and Path(model).is_dir():
-        return QualityMetric(load_network(Path(model)), load_state(Path(model)).spec)
-    path = find_model(model)
-    network, spec = read_model_file(path)
-    return QualityMetric(network, spec)
+        network, spec = load_network(Path(model)), load_state(Path(model)).spec
+    else:
+        network, spec = read_model_file(find_model(model))
+    return QualityMetric(network, spec).to(
+        device or ("cuda" if torch.cuda.is_available() else "cpu")
+    )
