@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
 from conftest import FACES, ORIGINAL, ROOT
@@ -356,7 +358,7 @@ PAGE = ROOT / "docs/use-scores.md"
 
 
 def test_the_page_on_using_scores_runs_as_it_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(FACES, tmp_path / "examples/faces")
     monkeypatch.chdir(tmp_path)
@@ -371,10 +373,20 @@ def test_the_page_on_using_scores_runs_as_it_stands(
         assert done.exit_code == 0, f"{line}\n{done.output}"
     assert {"scores.csv", "good.csv", "best", "report.html"} <= {*os.listdir(tmp_path)}
     assert ORIGINAL.name in os.listdir(tmp_path / "best")
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    exec(code, {})  # the same working directory: the page's own scores.csv
+    write_dataset(tmp_path / "faces.parquet", sorted((tmp_path / "examples/faces").glob("*.png")))
+    for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(code, {})  # the same working directory: the page's own scores.csv
     assert len((tmp_path / "best.csv").read_text().splitlines()) == 6
     assert (tmp_path / "best.html").is_file()
+    said = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        assert [[str(n), row["score"]] for n, row in enumerate(csv.DictReader(file))] == said
+
+
+def write_dataset(path: Path, photos: list[Path]) -> None:
+    """Write photos as Hugging Face's `datasets` does."""
+    images = [{"bytes": photo.read_bytes(), "path": photo.name} for photo in photos]
+    pyarrow.parquet.write_table(pyarrow.table({"image": images}), path)
 
 
 def test_what_the_module_names_is_there() -> None:

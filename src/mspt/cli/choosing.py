@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from mspt.cli.progress import Progress
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mspt.scores.copy import Way
     from mspt.scores.groups import By
@@ -125,21 +126,20 @@ def filter_(
     read_rows = partial(_rows_of, file, per_photo)
     found = survey(read_rows())
     cut, criterion = _cut(file, found, min_score, top, keep, worst, all_faces)
-    kept = [(row.path, row.score or 0.0) for row in choose(read_rows(), cut)]
+    consume = partial(write_rows, output, file.columns) if output else _pass_over
+    kept = _noted(choose(read_rows(), cut), _pass_over if invert else consume)
     left = describe_left_out(found, cut, len(kept), criterion=criterion)
     chosen = kept
     if invert:
         good = {path for path, _ in kept}
-        others = choose(read_rows(), cut, invert=True)
-        chosen = [(row.path, row.score or 0.0) for row in others if row.path not in good]
+        others = _noted(choose(read_rows(), cut, invert=True), consume)
+        chosen = [(path, score) for path, score in others if path not in good]
         left = (
             f"{len(found.scores) - len(kept)} of {found.rows} rows chosen by --invert; without it, "
             f"{left}"
         )
-    photos = photos_of(chosen, "file" if min_score is not None else "worst" if worst else "best")
     click.echo(left, err=True)
-    if output:
-        write_rows(output, file.columns, choose(read_rows(), cut, invert=invert))
+    photos = photos_of(chosen, "file" if min_score is not None else "worst" if worst else "best")
     if as_list or not (output or copy_to):
         _print_photos(photos)
     if copy_to:
@@ -152,6 +152,25 @@ def _way(copy_to: Path | None, tree: bool, link: bool, move: bool) -> "Way":
     if link and move:
         raise ConfigError("--link leaves photos where they are, --move does not; give one")
     return "move" if move else "link" if link else "copy"
+
+
+def _noted(
+    rows: "Iterable[ScoreRow]", consume: "Callable[[Iterable[ScoreRow]], object]"
+) -> list[tuple[str, float]]:
+    """Hand rows over, one at a time; return the path and score of each."""
+    noted = []
+
+    def noting() -> "Iterator[ScoreRow]":
+        for row in rows:
+            noted.append((row.path, row.score or 0.0))
+            yield row
+
+    consume(noting())
+    return noted
+
+
+def _pass_over(rows: "Iterable[ScoreRow]") -> None:
+    deque(rows, maxlen=0)
 
 
 def _rows_of(file: "ScoreFile", how: "PerPhoto | None") -> "Iterator[ScoreRow]":

@@ -198,7 +198,8 @@ def _check_row(line: int, cells: Cells) -> ScoreRow:
     """Return a row, or raise ValueError with what is wrong; where it stands, the caller knows."""
     try:
         path, score, status = cells["path"], _read_score(cells["score"]), cells["status"]
-        os.fsencode(path)
+        if not (isinstance(path, str) and path.isascii()):
+            os.fsencode(path)  # slower, and refuses what is no text
     except KeyError as error:
         raise ValueError(f"has no column {error.args[0]}, unlike the first row") from error
     except (TypeError, UnicodeEncodeError) as error:

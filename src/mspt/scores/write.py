@@ -187,17 +187,34 @@ def journal_of(path: Path) -> Path:
 
 def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, object]], None]:
     """Write the header and return what writes a row, which raises ValueError for other columns."""
-    plain = csv.DictWriter(file, columns, lineterminator="\n")
+    line = _Line()
+    plain = csv.writer(line, lineterminator="\n")
     # Python 3.11 leaves a bare carriage return unquoted, and no reader takes the row then.
-    quoted = csv.DictWriter(file, columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    quoted = csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL)
     if not file.tell():
-        plain.writeheader()
+        plain.writerow(columns)
+        file.write(line.text)
+    known = frozenset(columns)
 
     def write(row: Mapping[str, object]) -> None:
-        risky = any("\r" in cell for cell in row.values() if isinstance(cell, str))
-        (quoted if risky else plain).writerow(row)
+        if not known.issuperset(row):
+            raise ValueError(f"not among the columns: {', '.join(sorted(row.keys() - known))}")
+        cells = [row.get(column, "") for column in columns]
+        plain.writerow(cells)
+        if "\r" in line.text:
+            quoted.writerow(cells)
+        file.write(line.text)
 
     return write
+
+
+class _Line:
+    """Takes the line that a csv.writer writes: a million of them are looked through at once."""
+
+    text = ""
+
+    def write(self, text: str) -> None:
+        self.text = text
 
 
 def _open_text(path: Path) -> IO[str]:
