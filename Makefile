@@ -79,7 +79,7 @@ $(VENV)/core.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e ".[fast,detect,heif,video,parquet,groups,serve,cluster,train,synth,dev]"
+	$(PIP) -e ".[fast,detect,heif,raw,video,parquet,groups,serve,cluster,train,synth,dev]"
 	touch $@ $(VENV)/core.stamp
 
 clean:  ## remove what was installed and built

@@ -47,6 +47,8 @@ _SAVED_AS = (  # Pillow's format, mode, options
     ("TIFF", "RGB", {"compression": "jpeg"}),
     ("TIFF", "L", {"compression": "tiff_adobe_deflate"}),
     ("TIFF", "1", {"compression": "group4"}),
+    ("TIFF", "RGB", {"tiffinfo": {254: 1}}),  # a reduced copy
+    ("TIFF", "RGB", {"tiffinfo": {254: 1, 330: 8, 50706: 1}}),  # as in a camera's RAW file
     ("AVIF", "RGB", {"quality": 60}),
     ("JPEG2000", "RGB", {}),
 )

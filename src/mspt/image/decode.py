@@ -33,12 +33,14 @@ from mspt.errors import (
 from mspt.image.colour import has_other_colours, to_srgb
 from mspt.image.cost import check_before_opening, check_cost
 from mspt.image.formats import (
+    CAMERA_RAW,
     FORMATS,
     explain_unread,
     find_tiff_page,
     heif_is_installed,
     is_heif,
 )
+from mspt.image.raw import raw_is_installed, read_preview
 
 MAX_BYTES = 128 * 2**20  # of one encoded image
 MAX_PIXELS = 128_000_000  # of one image: a 108-megapixel phone photo passes
@@ -98,6 +100,24 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX
     Raises:
         As `read_rgb`.
     """
+    try:
+        return _decode(data, reserve, max_bytes)
+    except DecodeError as error:
+        if str(error) != CAMERA_RAW or not raw_is_installed():
+            raise
+    return _decode_preview(data, reserve, max_bytes)
+
+
+def _decode_preview(data: bytes, reserve: Reserve | None, max_bytes: int) -> RGB:
+    """Decode what a camera put into its RAW file; it may leave the turning to the file."""
+    with _image_errors():
+        preview, orientation = read_preview(data)
+    rgb = _decode(preview, reserve, max_bytes)
+    has_own = _EXIF_ORIENTATION in read_exif(preview)
+    return rgb if has_own else _turn_upright(rgb, orientation)
+
+
+def _decode(data: bytes, reserve: Reserve | None, max_bytes: int) -> RGB:
     with _open(data, max_bytes) as image:
         if image.format == "TIFF":
             find_tiff_page(image)

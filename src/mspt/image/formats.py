@@ -29,7 +29,9 @@ SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffi
 RAW_SUFFIXES = frozenset(
     {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".arw", ".sr2", ".rw2", ".orf", ".raf", ".pef", ".srw"}
 )
-_RAW = "camera RAW, which is not developed here; save it as JPEG, or score the camera's own JPEG"
+CAMERA_RAW = (
+    "camera RAW, which is not developed here; save it as JPEG, or score the camera's own JPEG"
+)
 _RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FOVb")
 _JXL_MAGIC = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a")
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
@@ -68,9 +70,9 @@ def explain_unread(data: bytes) -> str:
     if is_heif(data):
         return 'HEIC needs the extra [heif]: pip install "mspt-face[heif]"'
     if data[4:8] == b"ftyp" and data[8:11] == b"crx":
-        return _RAW
+        return CAMERA_RAW
     if data.startswith(_RAW_MAGIC):
-        return _RAW
+        return CAMERA_RAW
     if data.startswith(_TIFF_MAGIC):
         return _explain_tiff(data)
     if data.startswith(b"\xff\xd8") and _jpeg_bits(data) == 12:
@@ -121,7 +123,7 @@ def find_tiff_page(image: Image.Image) -> None:
         reason = _not_a_photo(tags)
         if not reason and (packed := _UNREADABLE.get(tags.get(_COMPRESSION, 1))):
             raise DecodeError(f"TIFF packed with {packed}, which is not read here; save it anew")
-        if reason == _RAW:
+        if reason == CAMERA_RAW:
             raise DecodeError(reason)
         if not reason:
             return
@@ -131,11 +133,12 @@ def find_tiff_page(image: Image.Image) -> None:
 def _not_a_photo(tags: TiffImagePlugin.ImageFileDirectory_v2) -> str:
     """Return what a TIFF's page is instead of a photo; "" for a photo."""
     if tags.get(_PHOTOMETRIC) in _CAMERA_PIXELS or _DNG_VERSION in tags:
-        return _RAW
-    if not tags.get(_SUBFILE, 0) & _REDUCED_COPY:
+        return CAMERA_RAW
+    kind = tags.get(_SUBFILE, 0)
+    if not isinstance(kind, int) or not kind & _REDUCED_COPY:
         return ""
     has_more = _SUB_IFDS in tags  # where cameras put what the thumbnail is of
-    return _RAW if has_more else "TIFF that holds a reduced copy only; save the photo itself"
+    return CAMERA_RAW if has_more else "TIFF that holds a reduced copy only; save the photo itself"
 
 
 def _as_tuple(value: object) -> tuple[object, ...]:
