@@ -5,6 +5,7 @@
 #            make test PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 # FACES      a CSV of photos, columns file, set, usage, split, identity, source_repo (MODEL_CARD.md)
 # PEOPLE     for `make evidence`: a CSV of photos that people rated, columns file, mos
+# DAMAGED    for `make evidence`: a CSV of one photo damaged in many ways, columns file, mos, distortion
 
 PYTHON ?= python3
 PIP_FLAGS ?=
@@ -64,7 +65,7 @@ release: $(SETS)  ## train base and fast from the start; hours
 
 evidence: data/test/graded.csv data/outside-test/manifest.csv data/base-9.1.onnx  ## all figures of docs/evidence.md
 	$(NEEDS_FACES)$(BIN)/python -m benchmarks.evidence.measure $(FACES) data/test data/outside-test \
-		--former before=data/base-9.1.onnx $(if $(PEOPLE),--people $(PEOPLE))
+		--former before=data/base-9.1.onnx $(if $(PEOPLE),--people $(PEOPLE)) $(if $(DAMAGED),--damaged $(DAMAGED))
 
 ablation: data/ablation/train/manifest.csv data/ablation/val/manifest.csv data/outside-val/manifest.csv  ## does progressive training pay? 21 runs
 	$(BIN)/python -m benchmarks.studies.ablation

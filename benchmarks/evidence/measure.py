@@ -3,11 +3,13 @@
     make evidence FACES=faces.csv        # makes the two test sets, then runs this script
 
     python -m benchmarks.evidence.measure FACES.csv data/test data/outside-test \
-        [--people LABELS.csv --people-set clive_faces] [--former NAME=FILE.onnx]
+        [--people LABELS.csv --people-set clive_faces] [--damaged LABELS.csv]
+        [--former NAME=FILE.onnx]
 
 In:   the CSV of photos (columns file, set, split, usage, identity), the sets data/test by
       `mspt synthesize` and labels.apply, and data/outside-test by outside_set.py, both of `test`
-      people alone; photos rated by people; earlier weights to compare with.
+      people alone; photos rated by people, and
+      one photo damaged in many ways (column distortion); earlier weights to compare with.
 Out:  the tables between the markers of docs/evidence.md, README.md and MODEL_CARD.md.
 Nothing is chosen here: the models are fixed before this script sees a `test` face.
 """
@@ -19,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from benchmarks.evidence import groups, labelled, mild, people, photos, steady
 from benchmarks.evidence.pages import fill_page
+from benchmarks.evidence.peers import BRISQUE, SHARPNESS, brisque_of, has_brisque, sharpness_of
 from benchmarks.evidence.tables import brief, number, table
-from benchmarks.studies.factors import laplacian_variance
 from labels.apply import count_faults, grades_of_photos
 from PIL import Image
 
@@ -28,27 +30,11 @@ import mspt
 from mspt.evaluation.evaluate import Evaluation
 from mspt.evaluation.manifest import Entry, read_manifest
 from mspt.evaluation.metrics import Vector
-from mspt.image.crop import crop_centre_square
-from mspt.image.decode import read_rgb
-from mspt.image.preprocess import resize_rgb
-from mspt.parallel import map_in_order, usable_cores
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ("base", "fast")
-SHARPNESS = "variance of Laplacian"
 STEADY_IMAGES = 200
 TAKEN, PORTRAITS = "photos as people took them", "undamaged portraits"
-
-
-def sharpness_of(paths: Sequence[Path]) -> Vector:
-    """Return the variance of the Laplacian on the luma of the 640 px frame, (N,)."""
-
-    def measure(path: Path) -> float:
-        frame = resize_rgb(crop_centre_square(read_rgb(path)), 640, 640)
-        luma = np.asarray(Image.fromarray(frame).convert("L"), dtype=np.float32)
-        return laplacian_variance(luma)
-
-    return np.array(list(map_in_order(measure, paths, workers=usable_cores())))
 
 
 def measure_labelled(
@@ -94,6 +80,7 @@ def main() -> None:
     parser.add_argument("outside", type=Path)
     parser.add_argument("--people", type=Path, help="CSV of photos with the mos of people")
     parser.add_argument("--people-set", default="clive_faces", help="its name in the grades")
+    parser.add_argument("--damaged", type=Path, help="CSV of a photo damaged in many ways, rated")
     parser.add_argument("--former", metavar="NAME=FILE.onnx", help="earlier weights")
     options = parser.parse_args()
     models = {name: name for name in EMBEDDED}
@@ -102,11 +89,14 @@ def main() -> None:
         models[name] = file
     values = {name: photos.scores_by(model) for name, model in models.items()}
     values[SHARPNESS] = sharpness_of
+    peers = values | ({BRISQUE: brisque_of} if has_brisque() else {})
     parts: dict[str, list[str]] = {}
-    graders = photos.measure(options.photos, "test", values)
+    graders = photos.measure(options.photos, "test", peers)
     parts["photos"] = list(photos.photos_table(graders))
     if options.people:
         parts["people"] = list(people.people_table(options.people, options.people_set))
+    if options.damaged:
+        parts["damaged"] = list(people.damaged_table(options.damaged, peers))
     changes = mild.measure(options.photos, models)
     parts["mild"] = list(mild.mild_table(changes))
     print("photos, people, mild damage: done", flush=True)

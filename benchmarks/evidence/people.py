@@ -13,11 +13,13 @@ nothing is trained on them or tuned to them.
 
 import argparse
 import csv
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from benchmarks.evidence.tables import say, table
+from benchmarks.evidence.photos import Values
+from benchmarks.evidence.tables import number, say, table
 from labels.grade import GRADES, level, read_grades
 
 import mspt
@@ -72,6 +74,25 @@ def people_table(labels: Path, set_name: str) -> Iterator[str]:
             for name, v in models.items()
         ]
         + [["all gradings", str(len(mos)), agreement(mos, graders), ""]],
+    )
+
+
+def damaged_table(labels: Path, values_of: Mapping[str, Values]) -> Iterator[str]:
+    """Yield SRCC of the people's mos with each of `values_of`, for all images and by damage."""
+    with labels.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    mos = np.array([float(row["mos"]) for row in rows])
+    kind = np.array([row["distortion"] for row in rows])
+    values = [of([labels.parent / row["file"] for row in rows]) for of in values_of.values()]
+    everything = [agreement(mos, value) for value in values]
+    yield from table(
+        ["SRCC with people", "images", *values_of],
+        [["all", str(len(rows)), *everything]]
+        + [
+            [name, str(count), *(number(srcc(mos[kind == name], v[kind == name])) for v in values)]
+            for name, count in sorted(Counter(kind.tolist()).items())
+            if count > 2
+        ],
     )
 
 
