@@ -25,6 +25,7 @@ from mspt.inference.scorer import Scorer
 ROOT = Path(__file__).parents[1]
 FACES = ROOT / "examples/faces"
 ORIGINAL = FACES / "original.png"
+ASTRONAUT = ROOT / "examples/astronaut.png"
 
 
 def _seek_detector() -> Path | None:
@@ -65,6 +66,15 @@ def run_cli(tmp_path: Path) -> RunCli:
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
     return run
+
+
+def draw_group() -> Image.Image:
+    """Return four faces, each smaller than the one before."""
+    astronaut = Image.open(ASTRONAUT).convert("RGB")
+    canvas = Image.new("RGB", (1400, 700), (90, 110, 90))
+    for left, top, side in ((0, 0, 512), (550, 50, 300), (900, 0, 220), (1150, 100, 150)):
+        canvas.paste(astronaut.resize((side, side), Image.Resampling.LANCZOS), (left, top))
+    return canvas
 
 
 def encode(image: Image.Image | RGB, form: str, **options: object) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DETECTOR, ORIGINAL, ROOT, RunCli, encode
+from conftest import ASTRONAUT, DETECTOR, ORIGINAL, RunCli, draw_group, encode
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,9 +29,6 @@ from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.results import FaceBox
 from mspt.spec import InputSpec
 
-ASTRONAUT = ROOT / "examples/astronaut.png"
-
-
 needs_detector = pytest.mark.skipif(
     DETECTOR is None, reason="no YuNet file: `mspt detector fetch`, or set MSPT_DETECTOR"
 )
@@ -44,12 +41,7 @@ def scorer() -> Scorer:
 
 @pytest.fixture(scope="module")
 def group() -> Image.Image:
-    """Four faces, each smaller than the one before, and one too small to be found or scored."""
-    astronaut = Image.open(ASTRONAUT).convert("RGB")
-    canvas = Image.new("RGB", (1400, 700), (90, 110, 90))
-    for left, top, side in ((0, 0, 512), (550, 50, 300), (900, 0, 220), (1150, 100, 150)):
-        canvas.paste(astronaut.resize((side, side), Image.Resampling.LANCZOS), (left, top))
-    return canvas
+    return draw_group()
 
 
 def box(x1: float, y1: float, x2: float, y2: float) -> FaceBox:

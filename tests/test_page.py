@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
-from conftest import FACES, ORIGINAL, ROOT
+from conftest import DETECTOR, FACES, ORIGINAL, ROOT, draw_group
 from PIL import Image, ImageCms, ImageOps
 
 from mspt.inference.scorer import Scorer
@@ -38,6 +39,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mspt", "serve", "--port", str(port)]
+    command += ["--detector", str(DETECTOR)] if DETECTOR else []
     with subprocess.Popen(command, cwd=tmp_path_factory.mktemp("served")) as server:
         found = f"http://127.0.0.1:{port}"
         wait_for(lambda: is_ready(found))
@@ -226,10 +228,10 @@ def make_photos(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def scores_on_cards(browser: "webdriver.Chrome") -> dict[str, float]:
-    """Return what the cards say, by the name of the photo."""
+def scores_on_cards(browser: "webdriver.Chrome", but: str = "") -> dict[str, float]:
+    """Return what the cards say, by the name of the photo, without one of them."""
     texts = [card.text.splitlines() for card in browser.find_elements("css selector", "#cards li")]
-    return {lines[-1]: float(lines[0]) for lines in texts}
+    return {lines[-1]: float(lines[0]) for lines in texts if lines[-1] != but}
 
 
 @needs_device
@@ -286,6 +288,36 @@ def test_on_a_server_the_page_scores_in_the_browser_if_told_to(
     assert told["broken.jpg"] == "not an image that this browser can decode"
     assert told["empty.png"] == "the file is empty"
     assert told["tiny.png"].startswith("20 x 20 px: the short side is below the")
+    assert not any("/v1/score" in url for url in asked_for(browser))
+
+
+@needs_device
+@pytest.mark.skipif(DETECTOR is None, reason="no YuNet file: mspt detector fetch")
+def test_faces_are_found_in_the_browser_as_python_finds_them(
+    browser: "webdriver.Chrome", address: str, tmp_path: Path
+) -> None:
+    draw_group().save(tmp_path / "group.png")
+    draw_group().resize((3500, 1750)).save(tmp_path / "large.jpg", quality=95)
+    Image.new("RGB", (300, 200)).save(tmp_path / "nobody.png")
+    photos = sorted(tmp_path.iterdir())
+    browser.get(f"{address}/")
+    wait_for(lambda: browser.find_element("id", "here").is_displayed())
+    browser.find_element("id", "here").click()
+    browser.find_element("id", "detect").click()
+    browser.find_element("id", "files").send_keys("\n".join(map(str, photos)))
+    status = browser.find_element("id", "status")
+    wait_for(lambda: "8 scored, 1 not scored" in status.text)
+    found = scores_on_cards(browser, but="nobody.png")
+    scorer = Scorer("base", backend="onnxruntime", detector=DETECTOR)
+    expected = {
+        f"{photo.name}, face {row.face + 1} of 4": row.score
+        for photo in photos[:2]
+        for row in scorer.score_faces(photo)
+    }
+    assert found.keys() == expected.keys()
+    apart = {name: abs(found[name] - score) for name, score in expected.items()}
+    assert max(apart.values()) < 0.03, apart
+    assert np.mean(list(apart.values())) < 0.012, apart
     assert not any("/v1/score" in url for url in asked_for(browser))
 
 

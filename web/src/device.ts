@@ -4,7 +4,7 @@
 import type { Row } from "./models";
 
 export class Device {
-  private readonly waiting = new Map<number, { done: (row: Row) => void; failed: (error: Error) => void }>();
+  private readonly waiting = new Map<number, { done: (rows: Row[]) => void; failed: (error: Error) => void }>();
   private last = 0;
 
   private constructor(private readonly worker: Worker) {}
@@ -23,19 +23,19 @@ export class Device {
     return device;
   }
 
-  /** Score a photo's centred square; it stays in this browser. */
-  score(photo: Blob): Promise<Row> {
+  /** Score a photo's centred square, or its faces; it stays in this browser. */
+  score(photo: Blob, detect: boolean): Promise<Row[]> {
     const id = ++this.last;
     return new Promise((done, failed) => {
       this.waiting.set(id, { done, failed });
-      this.worker.postMessage({ id, photo });
+      this.worker.postMessage({ id, photo, detect });
     });
   }
 
-  private answer({ id, row, error }: { id: number; row?: Row; error?: string }): void {
+  private answer({ id, rows, error }: { id: number; rows?: Row[]; error?: string }): void {
     const asked = this.waiting.get(id);
     this.waiting.delete(id);
-    if (row) asked?.done(row);
+    if (rows) asked?.done(rows);
     else asked?.failed(new Error(error));
   }
 }

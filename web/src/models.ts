@@ -7,11 +7,14 @@ export interface Model {
   crop_side: number; // px of the square that the network sees
   short_side: number; // px of the photo's short side at that scale
   quantiles: number[]; // scores at 0, 1, ... 100 % of the reference set
+  face_margin: number; // of the box's longer side, around a face
 }
 
 export interface Models {
   models: Record<string, Model>; // none where the page was not built for the device
   server: boolean; // whether a server can score, too
+  detector: string | null; // a YuNet file beside models.json, where there is one
+  max_faces: number; // scored of a photo, the largest
   bands: string[]; // the grades, the worst first
   min_side_px: number;
   max_pixels: number;
@@ -22,7 +25,9 @@ export interface Row {
   score: number | null;
   percentile: number | null;
   band: string | null;
-  status: "ok" | "unreadable" | "too_small" | "too_large";
+  status: "ok" | "unreadable" | "too_small" | "too_large" | "no_face";
+  face: number | null; // 0 is the largest
+  n_faces: number | null;
   error: string;
   width: number | null;
   height: number | null;

@@ -1,9 +1,10 @@
-// Scores on the device, beside the page's own thread: decode -> crop -> resize -> network.
+// Scores on the device, beside the page's own thread: decode -> [faces] -> crop -> resize -> network.
 //
-// In:   {open: models.json's address, name} once, then {id, photo: Blob} each.
-// Out:  {ready} or {error}, then {id, row}. Nothing is sent anywhere.
+// In:   {open: models.json's address, name} once, then {id, photo: Blob, detect} each.
+// Out:  {ready} or {error}, then {id, rows}. Nothing is sent anywhere.
 
 import type * as Ort from "onnxruntime-web";
+import { FaceFinder, faceSquare, type Square } from "./faces";
 import type { Model, Models, Row } from "./models";
 import { resizeSquare } from "./resize";
 
@@ -15,38 +16,71 @@ let ort: typeof Ort;
 let session: Ort.InferenceSession;
 let model: Model;
 let about: Models;
+let place: string; // models.json's address
+let finder: Promise<FaceFinder> | null = null; // loaded when faces are first asked for
 
 async function open(address: string, name: string): Promise<void> {
   ort = await import(/* @vite-ignore */ new URL("./ort.wasm.min.mjs", here).href);
   ort.env.wasm.wasmPaths = new URL("./", here).href;
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
+  place = address;
   about = await (await fetch(address)).json();
   model = about.models[name];
   session = await ort.InferenceSession.create(new URL(model.file, address).href, { executionProviders: ["wasm"] });
 }
 
-async function score(photo: Blob): Promise<Row> {
+async function score(photo: Blob, detect: boolean): Promise<Row[]> {
   let bitmap: ImageBitmap;
   try {
     bitmap = await createImageBitmap(photo, { imageOrientation: "from-image", premultiplyAlpha: "none" });
   } catch {
-    return failed("unreadable", photo.size ? "not an image that this browser can decode" : "the file is empty");
+    return [failed("unreadable", photo.size ? "not an image that this browser can decode" : "the file is empty")];
   }
   try {
-    return await scoreBitmap(bitmap);
+    return detect ? await scoreFaces(bitmap) : [await scoreWhole(bitmap)];
   } finally {
     bitmap.close();
   }
 }
 
-async function scoreBitmap(bitmap: ImageBitmap): Promise<Row> {
+async function scoreWhole(bitmap: ImageBitmap): Promise<Row> {
   const { width, height } = bitmap;
+  const wrong = wrongSize(width, height);
+  if (wrong) return wrong;
+  const side = Math.round((Math.min(width, height) * model.crop_side) / model.short_side);
+  const [left, top] = [Math.floor((width - side) / 2), Math.floor((height - side) / 2)];
+  return scoreSquare(bitmap, [left, top, left + side, top + side]);
+}
+
+async function scoreFaces(bitmap: ImageBitmap): Promise<Row[]> {
+  const { width, height } = bitmap;
+  const wrong = wrongSize(width, height);
+  if (wrong) return [wrong];
+  finder ??= FaceFinder.open(ort, new URL(about.detector!, place).href);
+  const boxes = await (await finder).find(bitmap);
+  if (!boxes.length) return [{ ...failed("no_face", "no face was found"), width, height, n_faces: 0 }];
+  const rows: Row[] = [];
+  for (const [face, box] of boxes.slice(0, about.max_faces).entries()) {
+    const square = faceSquare(width, height, box.square, model.face_margin);
+    const side = square[2] - square[0];
+    const small = wrongSize(side, side);
+    const row = small ? { ...small, error: `the face's square is ${small.error}` } : await scoreSquare(bitmap, square);
+    rows.push({ ...row, width, height, face, n_faces: boxes.length });
+  }
+  return rows;
+}
+
+function wrongSize(width: number, height: number): Row | null {
   if (width * height > about.max_pixels)
     return failed("too_large", `${width} x ${height} px is more than the ${about.max_pixels} pixels allowed`);
   if (Math.min(width, height) < about.min_side_px)
     return failed("too_small", `${width} x ${height} px: the short side is below the ${about.min_side_px} px needed`);
-  const side = Math.round((Math.min(width, height) * model.crop_side) / model.short_side);
-  const [left, top] = [Math.floor((width - side) / 2), Math.floor((height - side) / 2)];
+  return null;
+}
+
+async function scoreSquare(bitmap: ImageBitmap, square: Square): Promise<Row> {
+  const [left, top, right] = square;
+  const side = right - left;
   const canvas = drawn(bitmap, left, top, side, side);
   const rgba = canvas.getContext("2d")!.getImageData(0, 0, side, side).data;
   const pixels = resizeSquare(rgba, side, model.crop_side);
@@ -58,9 +92,9 @@ async function scoreBitmap(bitmap: ImageBitmap): Promise<Row> {
     score: Math.round(1e6 * value) / 1e6,
     percentile: percentileOf(value),
     band: about.bands[Math.min(about.bands.length - 1, Math.floor(value * about.bands.length))],
-    width,
-    height,
-    square: [left, top, left + side, top + side],
+    width: bitmap.width,
+    height: bitmap.height,
+    square,
     crop: await asJpeg(drawn(bitmap, left, top, side, Math.min(side, CROP_PX))),
   };
 }
@@ -100,6 +134,8 @@ function failed(status: Row["status"], error: string): Row {
     band: null,
     status,
     error,
+    face: null,
+    n_faces: null,
     width: null,
     height: null,
     model: model.label,
@@ -116,7 +152,7 @@ self.onmessage = async ({ data }) => {
       await open(data.open, data.name);
       self.postMessage({ ready: true });
     } else {
-      self.postMessage({ id: data.id, row: await score(data.photo) });
+      self.postMessage({ id: data.id, rows: await score(data.photo, data.detect) });
     }
   } catch (error) {
     self.postMessage({ id: data.id, error: String(error) });

@@ -73,13 +73,15 @@ def serve(
         import uvicorn
 
         from mspt.serve.app import create_app
-        from mspt.serve.device import write_site
+        from mspt.serve.device import seek_detector, write_site
         from mspt.serve.settings import Settings, token
     from mspt.parallel import usable_cores
 
     if site:
-        write_site(site)
-        click.echo(f"{site}: any web server can serve it; photos never leave the browser")
+        file = seek_detector(str(detector) if detector else None, trusted=trust_detector)
+        write_site(site, file)
+        faces = "finds faces" if file else "scores centres (no detector here: mspt detector fetch)"
+        click.echo(f"{site}: any web server can serve it; photos never leave the browser; {faces}")
         return
     if host not in _LOCAL and not token():
         click.echo(f"{host}: anybody who reaches this address may ask; set $MSPT_TOKEN", err=True)

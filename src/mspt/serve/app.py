@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.include_router(scoring_routes(service))
     app.include_router(health_routes(service))
-    app.include_router(device_routes())
+    app.include_router(device_routes(settings))
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -1,8 +1,8 @@
 """What the page needs to score on the device: the models and what they mean.
 
-In:   the embedded models.
-Out:  /device/models.json and /device/NAME.onnx, or `write_site`: the page as plain files that any
-      static host serves. The code that runs in the browser is built from web/ by `make web`.
+In:   the embedded models, and the detector's file where there is one.
+Out:  /device/models.json, the files that it names, or `write_site`: the page as plain files that
+      any static host serves. The code that runs in the browser is built from web/ by `make web`.
 """
 
 import json
@@ -15,14 +15,17 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from mspt.errors import ConfigError
+from mspt.errors import ConfigError, ModelError
 from mspt.image.decode import MAX_PIXELS, MIN_SIDE_PX
+from mspt.inference.faces import find_detector
 from mspt.inference.models import embedded_models
 from mspt.inference.session import open_session
 from mspt.results import BANDS
+from mspt.serve.settings import Settings
 
 PAGE = Path(str(resources.files("mspt.serve").joinpath("page")))
 _BUILT = "device"  # folder of the page that `make web` fills
+_DETECTOR = "detector.onnx"
 
 
 def is_built() -> bool:
@@ -30,8 +33,16 @@ def is_built() -> bool:
     return (PAGE / _BUILT / "device.js").is_file()
 
 
+def seek_detector(file: str | None, *, trusted: bool) -> Path | None:
+    """Return the detector's file, if there is one that may be used."""
+    try:
+        return find_detector(Path(file) if file else None, trusted=trusted)
+    except (ConfigError, ModelError):
+        return None
+
+
 @cache
-def describe_models(*, has_server: bool) -> dict[str, Any]:
+def describe_models(*, has_server: bool, has_detector: bool) -> dict[str, Any]:
     """Return models.json: what web/src/models.ts reads."""
     models = {}
     for name, path in embedded_models().items() if is_built() else ():
@@ -42,36 +53,47 @@ def describe_models(*, has_server: bool) -> dict[str, Any]:
             "crop_side": info.spec.crop_side,
             "short_side": info.spec.short_side,
             "quantiles": info.reference.quantiles,
+            "face_margin": info.spec.face_margin,
         }
     return {
         "models": models,
         "server": has_server,
+        "detector": _DETECTOR if has_detector else None,
+        "max_faces": Settings().max_faces,
         "bands": BANDS,
         "min_side_px": MIN_SIDE_PX,
         "max_pixels": MAX_PIXELS,
     }
 
 
-def device_routes() -> APIRouter:
-    """Return the routes of the models, which a browser keeps until they change."""
+def device_routes(settings: Settings) -> APIRouter:
+    """Return the routes of the files, which a browser keeps until they change."""
     router = APIRouter(include_in_schema=False)
-    files = embedded_models()
+    files = {f"{name}.onnx": path for name, path in embedded_models().items()}
+    detector = seek_detector(settings.detector, trusted=settings.trust_detector)
+    if detector:
+        files[_DETECTOR] = detector
 
     @router.get("/device/models.json")
     def models() -> Response:  # on a thread: the first time, both models are opened
-        return JSONResponse(describe_models(has_server=True))
+        return JSONResponse(describe_models(has_server=True, has_detector=detector is not None))
 
-    @router.get("/device/{name}.onnx")
-    async def model(name: str) -> Response:
-        if name not in files:
+    @router.get("/device/{stem}.onnx")
+    async def model(stem: str) -> Response:
+        file = files.get(f"{stem}.onnx")
+        if file is None:
             return Response(status_code=404)
-        return FileResponse(files[name], media_type="application/octet-stream")
+        return FileResponse(file, media_type="application/octet-stream")
 
     return router
 
 
-def write_site(folder: Path) -> None:
+def write_site(folder: Path, detector: Path | None) -> None:
     """Write the page that scores on the device only, as plain files.
+
+    Args:
+        folder: a new or empty one, or that of an earlier site.
+        detector: finds faces there; None: centres are scored.
 
     Raises:
         ConfigError: if the folder has other files, or the page was not built.
@@ -84,5 +106,7 @@ def write_site(folder: Path) -> None:
     shutil.copytree(PAGE, folder)
     for name, path in embedded_models().items():
         shutil.copyfile(path, folder / _BUILT / f"{name}.onnx")
-    about = json.dumps(describe_models(has_server=False))
+    if detector:
+        shutil.copyfile(detector, folder / _BUILT / _DETECTOR)
+    about = json.dumps(describe_models(has_server=False, has_detector=detector is not None))
     (folder / _BUILT / "models.json").write_text(about, encoding="utf-8")

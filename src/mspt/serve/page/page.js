@@ -32,6 +32,7 @@ byId("host").textContent = location.host;
 
 const MODELS = new URL("device/models.json", location.href).href;
 let device = null; // a promise of what scores in this browser
+let findsHere = false; // whether faces can be found in this browser
 
 const isHere = () => byId("here").checked;
 
@@ -41,6 +42,7 @@ async function offerDevice() {
   const names = Object.keys(about.models);
   byId("here-label").hidden = !names.length || !about.server;
   byId("docs").hidden = !about.server;
+  findsHere = Boolean(about.detector);
   for (const name of names) byId("model").add(new Option(name, name));
   byId("here").checked = !about.server;
   changePlace();
@@ -50,7 +52,7 @@ async function offerDevice() {
 function changePlace() {
   byId("where-server").hidden = isHere();
   byId("where-here").hidden = byId("model-label").hidden = !isHere();
-  byId("detect-label").hidden = isHere();
+  byId("detect-label").hidden = isHere() && !findsHere;
   device = null;
 }
 
@@ -58,7 +60,7 @@ function changePlace() {
 async function score(blob, options) {
   if (!isHere()) return askServer(blob, options);
   device ??= import("./device/device.js").then(({ Device }) => Device.open(MODELS, byId("model").value));
-  return [await (await device).score(blob)];
+  return (await device).score(blob, Boolean(options.detect) && findsHere);
 }
 
 /** Ask the server for the rows of one photo; throws an Error whose message is for people. */
