@@ -74,7 +74,7 @@ def scoring_routes(service: Service) -> APIRouter:
 
     async def score_one(upload: Upload, detect: bool, factors: bool, crop: bool) -> list[Row]:
         work = partial(service.score, upload, detect=detect, factors=factors, crop=crop)
-        return await service.queue.run(work, settings.timeout_s)
+        return await service.queue.run(work, service.patience_s)
 
     @router.post(
         "/score",

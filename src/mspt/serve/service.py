@@ -20,6 +20,8 @@ from mspt.serve.queue import Queue
 from mspt.serve.settings import Settings, token
 from mspt.serve.upload import Upload
 
+_START_S = 60  # within which a process loads the model on a busy machine
+
 
 class Service:
     """What the routes share: scorers, the queue and the figures."""
@@ -36,6 +38,8 @@ class Service:
         self.model = photos.model
         self._isolated = IsolatedScorer(settings, threads) if settings.isolate else None
         self._score = (self._isolated or photos).score
+        # A process that was killed is started anew first, and its own timeout does not count that.
+        self.patience_s = settings.timeout_s + (_START_S if settings.isolate else 0)
         self.queue = Queue(threads, settings.max_waiting, settings.max_per_client)
 
     def score(self, upload: Upload, *, detect: bool, factors: bool, crop: bool) -> list[Row]:
