@@ -10,7 +10,10 @@ import pytest
 from benchmarks.fuzz import run
 from benchmarks.fuzz.targets import TARGETS, Target
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the peak of memory anew"),
+]
 REPO = Path(__file__).parents[1]
 
 
@@ -41,7 +44,6 @@ def fail(_: bytes) -> None:
     raise OverflowError("of a header")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the peak of memory anew")
 def test_what_is_found_is_an_escape_a_hang_and_a_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(run.TARGETS, "pictures", Target(list, fail, ()))  # type: ignore[arg-type]
     assert run._open("pictures", b"") == "OverflowError: of a header"

@@ -17,6 +17,7 @@ ORDER = {
     "results.py": 0,
     "spec.py": 0,
     "arrays.py": 0,
+    "limits.py": 0,
     "files.py": 0,
     "parallel.py": 0,
     "budget.py": 0,

@@ -1,5 +1,6 @@
 """Bursts and near copies: of each group the best photo may stand for all."""
 
+import tracemalloc
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_the_best_of_a_burst_stands_for_it(run_cli: RunCli, album: Path) -> None
     assert run_cli("score", "album", "-o", "s.csv").returncode == 0
     done = run_cli("filter", "s.csv", "--best-of-group", "burst")
     assert names(done.stdout) == ["a.jpg", "d.jpg", "e.jpg"], done.stderr
-    assert "1 groups (burst): 2 photos are beaten by another of their group" in done.stderr
+    assert "groups (burst): 1; 2 photos are beaten by another of theirs" in done.stderr
 
 
 def test_the_best_of_near_copies_is_chosen_from(run_cli: RunCli, album: Path) -> None:
@@ -56,7 +57,7 @@ def test_the_best_of_near_copies_is_chosen_from(run_cli: RunCli, album: Path) ->
     alike = ("--best-of-group", "alike")
     assert names(run_cli("filter", "s.csv", *alike).stdout) == ["a.jpg", "d.jpg"]
     done = run_cli("filter", "s.csv", *alike, "--worst", "1", "-o", "one.csv")
-    assert "2 groups (alike): 3 photos are beaten" in done.stderr
+    assert "groups (alike): 2; 3 photos are beaten" in done.stderr
     (row,) = scores.open_scores(album.parent / "one.csv").rows()
     assert row.path.endswith(("a.jpg", "d.jpg"))
     done = run_cli("report", "s.csv", "-o", "r.html", *alike)
@@ -66,14 +67,25 @@ def test_the_best_of_near_copies_is_chosen_from(run_cli: RunCli, album: Path) ->
     assert "e.jpg" not in page
 
 
+def test_what_is_beaten_is_what_inverting_chooses(run_cli: RunCli, album: Path) -> None:
+    assert run_cli("score", "album", "-o", "s.csv").returncode == 0
+    done = run_cli("filter", "s.csv", "--best-of-group", "burst", "--invert")
+    assert names(done.stdout) == ["b.jpg", "c.jpg"]
+    assert "2 of 5 rows chosen by --invert; without it, 3 of 3 rows chosen" in done.stderr
+    best = run_cli("filter", "s.csv", "--best-of-group", "burst", "--top", "1", "--invert")
+    assert len(names(best.stdout)) == 4
+
+
 def test_photos_elsewhere_are_not_opened(run_cli: RunCli, album: Path, tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     paths = [str(album / name) for name in ("a.jpg", "b.jpg")]
     assert run_cli("score", *paths, "-o", "inner/s.csv").returncode == 0
     command = ("filter", "s.csv", "--best-of-group", "burst")
-    assert "0 groups" in run_cli(*command, cwd=tmp_path / "inner").stderr
+    refused = run_cli(*command, cwd=tmp_path / "inner").stderr
+    assert "groups (burst): 0" in refused
+    assert "2 photos lie outside and were not looked at; --within DIR allows" in refused
     allowed = run_cli(*command, "--within", album, cwd=tmp_path / "inner")
-    assert "1 groups" in allowed.stderr
+    assert "groups (burst): 1" in allowed.stderr
 
 
 def test_without_a_group_or_a_criterion_nothing_is_chosen(run_cli: RunCli) -> None:
@@ -132,6 +144,20 @@ def test_near_hashes_are_found_as_by_comparing_all(seed: int, flips: list[int]) 
     assert near <= together
     linked = {place for pair in near for place in pair}
     assert {place for group in found for place in group} == linked
+
+
+def test_thousands_of_near_copies_are_one_group() -> None:
+    """As of a timelapse: their pairs are too many to be listed."""
+    rng = np.random.default_rng(0)
+    bits = np.tile(rng.integers(0, 2, 256, dtype=np.uint8), (3000, 1))
+    bits[np.arange(3000), rng.integers(0, 256, 3000)] ^= 1
+    bits[np.arange(3000), rng.integers(0, 256, 3000)] ^= 1
+    tracemalloc.start()
+    (group,) = join_alike([np.packbits(row) for row in bits])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(group) == 3000
+    assert peak < 20 * 2**20
 
 
 def test_of_equals_the_earlier_stays_and_any_score_beats_none() -> None:

@@ -8,8 +8,8 @@
 
 In:   the CSV of photos (columns file, set, split, usage, identity), the sets data/test by
       `mspt synthesize` and labels.apply, and data/outside-test by outside_set.py, both of `test`
-      people alone; photos rated by people, and
-      one photo damaged in many ways (column distortion); earlier weights to compare with.
+      people alone; photos rated by people; one photo damaged in many ways (column distortion),
+      rated by people; earlier weights to compare with.
 Out:  the tables between the markers of docs/evidence.md, README.md and MODEL_CARD.md.
 Nothing is chosen here: the models are fixed before this script sees a `test` face.
 """

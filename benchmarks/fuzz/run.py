@@ -119,12 +119,14 @@ def fuzz(kind: str, numbers: range) -> Iterator[Finding]:
 def main() -> None:
     """Fuzz and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kinds", nargs="*", choices=[*TARGETS], default=[*TARGETS])
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(TARGETS)}")
     parser.add_argument("--count", type=int, default=10_000, help="files of a kind")
     parser.add_argument("--first", type=int, default=0, help="number to begin with")
     options = parser.parse_args()
+    if unknown := set(options.kinds) - set(TARGETS):
+        parser.error(f"no kind {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     found = 0
-    for kind in options.kinds:
+    for kind in options.kinds or TARGETS:
         begun = time.perf_counter()
         for finding in fuzz(kind, range(options.first, options.first + options.count)):
             found += 1

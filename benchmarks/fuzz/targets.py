@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from benchmarks.fuzz.raw_file import dng
 from PIL import Image
 
 from mspt import scores
@@ -70,7 +71,9 @@ def _face() -> RGB:
 
 
 def _pictures() -> list[bytes]:
-    return [b for form, mode, options in _SAVED_AS for b in _encode(form, mode, **options)]
+    made = [b for form, mode, options in _SAVED_AS for b in _encode(form, mode, **options)]
+    (jpeg, *_) = _encode("JPEG", "RGB", quality=80)
+    return [*made, dng(jpeg, _SIDE_PX, _SIDE_PX)]
 
 
 def _encode(form: str, mode: str, **options: object) -> Iterator[bytes]:

@@ -56,7 +56,10 @@ async function scoreFaces(bitmap: ImageBitmap): Promise<Row[]> {
   const { width, height } = bitmap;
   const wrong = wrongSize(width, height);
   if (wrong) return [wrong];
-  finder ??= FaceFinder.open(ort, new URL(about.detector!, place).href);
+  finder ??= FaceFinder.open(ort, new URL(about.detector!, place).href).catch((error) => {
+    finder = null; // the next photo tries again
+    throw error;
+  });
   const boxes = await (await finder).find(bitmap);
   if (!boxes.length) return [{ ...failed("no_face", "no face was found"), width, height, n_faces: 0 }];
   const rows: Row[] = [];

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,10 +88,10 @@ def filter_(
     best_of_group: "By | None",
     output: Path | None,
 ) -> None:
-    """Choose photos by exactly one of --min-score, --top, --keep and --worst.
+    """Choose photos by one of --min-score, --top, --keep and --worst, or by --best-of-group.
 
-    With --best-of-group none of them is needed. It leaves out first what another photo of its group
-    beats: `burst`, taken within 2 s by one camera, as EXIF tells; `alike`, near copies.
+    --best-of-group stands alone, or before one of the others. It leaves out what another photo of
+    its group beats: `burst`, taken within 2 s by one camera, as EXIF tells; `alike`, near copies.
 
     Prints their paths, each once if any of its faces is chosen: in the order of SCORES with
     --min-score, else the best first, with --worst the worst. Rows written with -o keep the order of
@@ -108,7 +109,10 @@ def filter_(
 
     given = sum(value is not None for value in (min_score, top, keep, worst))
     if given > 1 or not (given or best_of_group):
-        raise ConfigError("choose by exactly one of --min-score S, --top K, --keep P and --worst K")
+        raise ConfigError(
+            "choose by exactly one of --min-score S, --top K, --keep P and --worst K, or by "
+            "--best-of-group alone"
+        )
     min_score = min_score if given else 0.0
     if all_faces and min_score is None:
         raise ConfigError("--all-faces says which photos pass a score: it needs --min-score S")
@@ -121,21 +125,21 @@ def filter_(
         check_written_suffix(output)
     file = open_scores(scores)
     folders = allowed_folders(scores, within)
-    if best_of_group:
-        file = _without_beaten(file, best_of_group, per_photo, folders)
+    beaten = _beaten(file, best_of_group, per_photo, folders) if best_of_group else frozenset()
     read_rows = partial(_rows_of, file, per_photo)
-    found = survey(read_rows())
+    found = survey(_rows_of(file.without(beaten), per_photo))
     cut, criterion = _cut(file, found, min_score, top, keep, worst, all_faces)
     consume = partial(write_rows, output, file.columns) if output else _pass_over
-    kept = _noted(choose(read_rows(), cut), _pass_over if invert else consume)
+    allowed = replace(cut, barred=cut.barred | beaten)
+    kept = _noted(choose(read_rows(), allowed), _pass_over if invert else consume)
     left = describe_left_out(found, cut, len(kept), criterion=criterion)
     chosen = kept
     if invert:
         good = {path for path, _ in kept}
-        others = _noted(choose(read_rows(), cut, invert=True), consume)
+        others = _noted(choose(read_rows(), allowed, invert=True), consume)
         chosen = [(path, score) for path, score in others if path not in good]
         left = (
-            f"{len(found.scores) - len(kept)} of {found.rows} rows chosen by --invert; without it, "
+            f"{len(others)} of {survey(read_rows()).rows} rows chosen by --invert; without it, "
             f"{left}"
         )
     click.echo(left, err=True)
@@ -179,10 +183,10 @@ def _rows_of(file: "ScoreFile", how: "PerPhoto | None") -> "Iterator[ScoreRow]":
     return per_photo(file.rows(), how) if how else file.rows()
 
 
-def _without_beaten(
+def _beaten(
     file: "ScoreFile", by: "By", how: "PerPhoto | None", folders: list[Path]
-) -> "ScoreFile":
-    """Return the file without the photos that another of their group beats."""
+) -> frozenset[str]:
+    """Return the photos that another of their group beats; say how many, and what was not seen."""
     from mspt.scores.copy import is_within
     from mspt.scores.groups import beaten, find_groups
     from mspt.scores.read import file_of
@@ -193,10 +197,16 @@ def _without_beaten(
         groups = find_groups(near, by, progress.update)
     left = beaten(_rows_of(file, how), groups)
     click.echo(
-        f"{len(groups)} groups ({by}): {len(left)} photos are beaten by another of their group",
+        f"groups ({by}): {len(groups)}; {len(left)} photos are beaten by another of theirs",
         err=True,
     )
-    return file.without(left)
+    if len(near) < len(photos):
+        click.echo(
+            f"{len(photos) - len(near)} photos lie outside and were not looked at; --within DIR "
+            "allows a folder",
+            err=True,
+        )
+    return left
 
 
 def _cut(
@@ -355,7 +365,7 @@ def report(
         raise ConfigError("--min-score and --keep say where the cut is: give one of the two")
     file, folders = open_scores(scores), allowed_folders(scores, within)
     if best_of_group:
-        file = _without_beaten(file, best_of_group, None, folders)
+        file = file.without(_beaten(file, best_of_group, None, folders))
     summary = summarise(file, thumbs, min_score=min_score, keep=keep)
     missing = write_report(output, summary, title=title, within=folders)
     if missing.count:

@@ -1,20 +1,61 @@
 """What several commands ask in the same words, and how the answers are read."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from mspt.errors import ConfigError, MissingExtraError
+from mspt.limits import MAX_BYTES, MAX_PIXELS
 
 if TYPE_CHECKING:
     from mspt.inference.scorer import FaceSearch
+
+Command = TypeVar("Command", bound=Callable[..., object])
 
 BACKEND_HELP = "auto (onnxruntime), onnxruntime, or openvino (extra [fast])."
 MODEL_HELP = "Embedded model's name, or an .onnx file."
 DETECTOR_HELP = "YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got."
 TRUST_HELP = "Take a detector's file that is not known."
 SCALE_HELP = "WORST,BEST of the labels as written."
+
+
+class _Finite(click.FloatRange):
+    """A number in a range; `nan` lies in none."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click declares it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+MAX_MEGAPIXELS = click.option(
+    "--max-megapixels",
+    type=_Finite(0, MAX_PIXELS / 1e6, min_open=True),
+    default=MAX_PIXELS / 1e6,
+    show_default=True,
+    help="Of one photo; larger: too_large.",
+)
+
+
+def max_image_option(default: int) -> Callable[[Command], Command]:
+    """Return the option that bounds a photo's bytes."""
+    return click.option(
+        "--max-image",
+        type=click.IntRange(1, MAX_BYTES // 2**20),
+        default=default,
+        show_default=True,
+        help="MiB of one photo.",
+    )
 
 
 @contextmanager

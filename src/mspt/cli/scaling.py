@@ -8,9 +8,11 @@ import click
 from mspt.cli.options import (
     BACKEND_HELP,
     DETECTOR_HELP,
+    MAX_MEGAPIXELS,
     MODEL_HELP,
     TRUST_HELP,
     extra,
+    max_image_option,
     read_face_options,
 )
 from mspt.cli.progress import Progress
@@ -38,6 +40,8 @@ def cluster() -> None:
 )
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
+@MAX_MEGAPIXELS
+@max_image_option(128)
 @click.option("--factors", is_flag=True, help="Measure why: sharpness, noise ... and reasons.")
 @click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
 @click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
@@ -55,6 +59,8 @@ def score(
     cpus: int,
     model: str,
     backend: "Backend",
+    max_megapixels: float,
+    max_image: int,
     factors: bool,
     detect: bool,
     detector: Path | None,
@@ -86,7 +92,13 @@ def score(
     if plan.passed_over:
         click.echo(plan.describe_others(), err=True)
     scorer = Scorer(
-        model, backend=backend, detector=detector, trust_detector=trust_detector, factors=factors
+        model,
+        backend=backend,
+        detector=detector,
+        trust_detector=trust_detector,
+        factors=factors,
+        max_pixels=round(1e6 * max_megapixels),
+        max_bytes=2**20 * max_image,
     )
     with Progress(len(plan.parts), unit="parts") as progress:
         report = run(

@@ -10,8 +10,10 @@ import click
 from mspt.cli.options import (
     BACKEND_HELP,
     DETECTOR_HELP,
+    MAX_MEGAPIXELS,
     MODEL_HELP,
     TRUST_HELP,
+    max_image_option,
     read_face_options,
 )
 from mspt.cli.progress import Progress
@@ -52,8 +54,8 @@ if TYPE_CHECKING:
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; default: all cores.")
-@click.option("--max-megapixels", default=128.0, show_default=True, help="Larger: too_large.")
-@click.option("--max-image", default=128.0, show_default=True, help="MiB; larger: too_large.")
+@MAX_MEGAPIXELS
+@max_image_option(128)
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row is not ok.")
 @click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
 @click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
@@ -89,7 +91,7 @@ def score(
     backend: "Backend",
     workers: int | None,
     max_megapixels: float,
-    max_image: float,
+    max_image: int,
     strict: bool,
     detect: bool,
     detector: Path | None,
@@ -149,7 +151,7 @@ def score(
         trust_detector=trust_detector,
         factors=factors,
         max_pixels=max_pixels,
-        max_bytes=round(2**20 * max_image),
+        max_bytes=2**20 * max_image,
     )
     columns = COLUMNS + FACTOR_COLUMNS if factors else COLUMNS
     best_to = best_to or Path("best-frames")

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspt.cli.options import BACKEND_HELP, DETECTOR_HELP, MODEL_HELP, TRUST_HELP, extra
+from mspt.cli.options import (
+    BACKEND_HELP,
+    DETECTOR_HELP,
+    MAX_MEGAPIXELS,
+    MODEL_HELP,
+    TRUST_HELP,
+    extra,
+    max_image_option,
+)
 
 if TYPE_CHECKING:
     from mspt.inference.session import Backend
@@ -32,10 +40,10 @@ _MIB = 2**20
 @click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--threads", type=click.IntRange(1), help="Photos at once, in all; default: cores.")
-@click.option("--isolate", is_flag=True, help="Score in processes that a bad photo cannot hold.")
+@click.option("--isolate", is_flag=True, help="Score in processes, killed after --timeout.")
 @click.option("--cors-origin", multiple=True, metavar="URL", help="Pages there may ask, too.")
-@click.option("--max-image", default=32, show_default=True, help="MiB of one photo.")
-@click.option("--max-megapixels", default=128.0, show_default=True, help="Of one photo.")
+@max_image_option(32)
+@MAX_MEGAPIXELS
 @click.option("--max-body", default=64, show_default=True, help="MiB of a request.")
 @click.option("--max-batch", default=64, show_default=True, help="Photos of a request.")
 @click.option("--max-waiting", default=64, show_default=True, help="Requests that may wait.")
@@ -73,12 +81,13 @@ def serve(
         import uvicorn
 
         from mspt.serve.app import create_app
-        from mspt.serve.device import seek_detector, write_site
+        from mspt.serve.device import known_detector, write_site
         from mspt.serve.settings import Settings, token
+    from mspt.inference.faces import find_detector
     from mspt.parallel import usable_cores
 
     if site:
-        file = seek_detector(str(detector) if detector else None, trusted=trust_detector)
+        file = find_detector(detector) if detector else known_detector(None)
         write_site(site, file)
         faces = "finds faces" if file else "scores centres (no detector here: mspt detector fetch)"
         click.echo(f"{site}: any web server can serve it; photos never leave the browser; {faces}")

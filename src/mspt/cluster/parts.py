@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from mspt.cluster.plan import Part
 from mspt.cluster.storage import Place
 from mspt.errors import DecodeError, ImageError
-from mspt.image.decode import MAX_BYTES
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.inference.shards import read_members
+from mspt.limits import MAX_BYTES
 from mspt.parallel import map_in_order
 from mspt.results import COLUMNS, FACTOR_COLUMNS, QualityScore
 from mspt.scores.write import Row, valid_text, write_parquet

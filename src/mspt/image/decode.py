@@ -33,17 +33,16 @@ from mspt.errors import (
 from mspt.image.colour import has_other_colours, to_srgb
 from mspt.image.cost import check_before_opening, check_cost
 from mspt.image.formats import (
-    CAMERA_RAW,
     FORMATS,
-    explain_unread,
+    CameraRawError,
     find_tiff_page,
     heif_is_installed,
     is_heif,
+    unread,
 )
 from mspt.image.raw import raw_is_installed, read_preview
+from mspt.limits import MAX_BYTES, MAX_PIXELS
 
-MAX_BYTES = 128 * 2**20  # of one encoded image
-MAX_PIXELS = 128_000_000  # of one image: a 108-megapixel phone photo passes
 MIN_SIDE_PX = 32  # below, even an eye is less than a pixel
 
 _EMPTY = "the file is empty"
@@ -102,8 +101,8 @@ def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX
     """
     try:
         return _decode(data, reserve, max_bytes)
-    except DecodeError as error:
-        if str(error) != CAMERA_RAW or not raw_is_installed():
+    except CameraRawError:
+        if not raw_is_installed():
             raise
     return _decode_preview(data, reserve, max_bytes)
 
@@ -175,7 +174,7 @@ def _image_errors(data: bytes = b"") -> Iterator[None]:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise DecodeError(explain_unread(data)) from error
+        raise unread(data) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"more than the {MAX_PIXELS} pixels allowed") from error
     except MemoryError as error:

@@ -29,9 +29,7 @@ SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffi
 RAW_SUFFIXES = frozenset(
     {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".arw", ".sr2", ".rw2", ".orf", ".raf", ".pef", ".srw"}
 )
-CAMERA_RAW = (
-    "camera RAW, which is not developed here; save it as JPEG, or score the camera's own JPEG"
-)
+CAMERA_RAW = "camera RAW, which is not developed here"
 _RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FOVb")
 _JXL_MAGIC = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a")
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
@@ -46,6 +44,17 @@ _MAX_PAGES = 64  # of a TIFF that are looked at
 _CAMERA_PIXELS = frozenset({32803, 34892})  # _PHOTOMETRIC: a sensor's colour filters, linear RAW
 _IEEE_FLOAT = 3  # _SAMPLE_FORMAT
 _UNREADABLE = {50001: "WebP", 50002: "JPEG XL", 34887: "LERC", 34925: "LZMA", 50000: "Zstandard"}
+
+
+class CameraRawError(DecodeError):
+    """A camera's RAW file; a preview in it may stand for the photo (raw.py)."""
+
+    def __init__(self) -> None:
+        """Say what to do."""
+        super().__init__(
+            f"{CAMERA_RAW}; save it as JPEG, score the camera's own JPEG, or let the extra [raw] "
+            'find that in the file: pip install "mspt-face[raw]"'
+        )
 
 
 def heif_is_installed() -> bool:
@@ -63,8 +72,13 @@ def is_heif(data: bytes) -> bool:
     return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
 
 
-def explain_unread(data: bytes) -> str:
-    """Return what a file is that Pillow does not know."""
+def unread(data: bytes) -> DecodeError:
+    """Return the error that says what a file is that Pillow does not know."""
+    reason = _explain_unread(data)
+    return CameraRawError() if reason == CAMERA_RAW else DecodeError(reason)
+
+
+def _explain_unread(data: bytes) -> str:
     if data.startswith(_JXL_MAGIC):
         return "JPEG XL, which is not read here; save it as PNG or JPEG"
     if is_heif(data):
@@ -124,7 +138,7 @@ def find_tiff_page(image: Image.Image) -> None:
         if not reason and (packed := _UNREADABLE.get(tags.get(_COMPRESSION, 1))):
             raise DecodeError(f"TIFF packed with {packed}, which is not read here; save it anew")
         if reason == CAMERA_RAW:
-            raise DecodeError(reason)
+            raise CameraRawError
         if not reason:
             return
     raise DecodeError(reason)

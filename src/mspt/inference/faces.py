@@ -117,6 +117,14 @@ class FaceDetector:
 
     def _find_in(self, rgb: RGB, view: Square) -> list[FaceBox]:
         """Return the faces in a part of a photo, boxes in px of the whole photo."""
+        try:
+            return self._detect(rgb, view)
+        except self._cv2.error as error:
+            if error.code == self._cv2.Error.StsNoMem:
+                raise MemoryError("OpenCV has not enough memory to find faces") from error
+            raise
+
+    def _detect(self, rgb: RGB, view: Square) -> list[FaceBox]:
         part = crop_square(rgb, view)
         height, width = part.shape[:2]
         scale = min(1.0, LONG_SIDE_PX / max(height, width))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO, Union
 import numpy as np
 
 from mspt.arrays import RGB
-from mspt.image.decode import MAX_BYTES, Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
+from mspt.image.decode import Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
+from mspt.limits import MAX_BYTES
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage

@@ -20,13 +20,14 @@ from typing import Any
 from mspt.arrays import RGB
 from mspt.errors import ConfigError, ImageError, ImageTooLargeError
 from mspt.image.crop import Square, crop_square, face_square
-from mspt.image.decode import MAX_BYTES, MAX_PIXELS, Reserve, check_size
+from mspt.image.decode import Reserve, check_size
 from mspt.image.factors import explain, load_reference, measure_factors
 from mspt.image.preprocess import resize_to_input, scored_square
 from mspt.inference.faces import FaceDetector, find_detector
 from mspt.inference.images import ImageLike, name_of, to_rgb
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, embedded_models, find_model
 from mspt.inference.session import Backend, open_session
+from mspt.limits import MAX_BYTES, MAX_PIXELS
 from mspt.parallel import (
     Budget,
     freed_memory_kept,
@@ -68,7 +69,7 @@ class Scorer:
         max_pixels: int = MAX_PIXELS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """Load an embedded model by name, or a model file.
+        """Load an embedded model by name, or a model file, which scores three pictures first.
 
         Args:
             model: name or path.
@@ -81,8 +82,7 @@ class Scorer:
             max_bytes: of a file, likewise.
 
         Raises:
-            ModelError: if there is no such model, or the file must not be used;
-                any but an embedded one scores the probe's pictures first.
+            ModelError: if there is no such model, or the file must not be used.
             ConfigError: if there is no such backend.
             MissingExtraError: if the backend is not installed.
         """
@@ -96,7 +96,7 @@ class Scorer:
             self._session.score_probe()  # a file that computes no scores is refused before a photo
         self._detector_file = None if detector is None else Path(detector).absolute()
         self._factor_reference = load_reference(self.info.spec.crop_side) if factors else None
-        self._pixels = Budget(_pixels_in_flight())
+        self._pixels = pixel_budget()
         name = model if is_embedded else path.absolute()
         self._trusts_detector = trust_detector
         self._arguments: dict[str, Any] = {
@@ -354,10 +354,10 @@ def _check_limit(name: str, value: int, most: int) -> None:
         raise ConfigError(f"{name} {value} must lie in 1..{most}")
 
 
-def _pixels_in_flight() -> int:
+def pixel_budget() -> Budget:
     """Return how many pixels may be decoded at once: as memory allows, but any single photo."""
     memory = usable_memory()
-    return max(MAX_PIXELS, int((memory or 0) * _MEMORY_SHARE / BYTES_PER_PIXEL))
+    return Budget(max(MAX_PIXELS, int((memory or 0) * _MEMORY_SHARE / BYTES_PER_PIXEL)))
 
 
 def load(

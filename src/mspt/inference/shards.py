@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from mspt.errors import DecodeError, MissingFileError
-from mspt.image.decode import MAX_BYTES
 from mspt.inference.inputs import other_kind
+from mspt.limits import MAX_BYTES
 
 SUFFIX = ".tar"
 _MEMBER = re.compile(r"\.tar/", re.IGNORECASE)

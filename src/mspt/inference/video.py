@@ -29,9 +29,9 @@ from mspt.errors import (
     ImageTooLargeError,
     MissingExtraError,
 )
-from mspt.image.decode import MAX_PIXELS
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.inference.shards import is_shard, read_members
+from mspt.limits import MAX_PIXELS
 from mspt.results import QualityScore
 
 FRAME_MARK = "#t="  # between a video's name and a frame's time

@@ -20,7 +20,8 @@ from PIL import ExifTags, Image
 
 from mspt.errors import ImageError, MissingExtraError
 from mspt.image.decode import decode_rgb, read_exif
-from mspt.parallel import map_in_order, usable_cores
+from mspt.inference.scorer import pixel_budget
+from mspt.parallel import Budget, map_in_order, usable_cores
 from mspt.scores.read import ScoreRow, read_photo
 
 By = Literal["burst", "alike"]
@@ -32,7 +33,7 @@ HASH_SIDE = 16  # of a hash: 256 bits
 ALIKE_BITS = 24
 
 Hashes = npt.NDArray[np.uint8]  # (n, 32): 256 bits each
-Pairs = npt.NDArray[np.intp]  # (n, 2): places
+Places = npt.NDArray[np.intp]  # (n,)
 Taken = tuple[str, str, datetime]  # folder, camera, when
 Seen = TypeVar("Seen")
 
@@ -53,7 +54,9 @@ def find_groups(
         MissingExtraError: if hashes are wanted and ImageHash is not installed.
     """
     if by == "alike":
-        return _group(paths, partial(_hash_of, _import_imagehash()), join_alike, on_progress)
+        return _group(
+            paths, partial(_hash_of, _import_imagehash(), pixel_budget()), join_alike, on_progress
+        )
     return _group(paths, taken_at, join_bursts, on_progress)
 
 
@@ -129,23 +132,40 @@ def join_bursts(taken: Sequence[Taken]) -> list[list[int]]:
 
 def join_alike(hashes: Sequence[Hashes]) -> list[list[int]]:
     """Return the places of photos whose hashes differ in few bits."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     if not hashes:
         return []
     distinct, own = np.unique(np.stack(hashes), axis=0, return_inverse=True)
-    pairs = np.concatenate([np.empty((0, 2), np.intp), *_near_pairs(distinct)])
-    links = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=[len(distinct)] * 2)
-    _, label = connected_components(links, directed=False)
+    sets = _Sets(len(distinct))
+    for first, near in _near(distinct):
+        sets.join(first, near)
     groups = defaultdict(list)
-    for place, group in enumerate(label[own.ravel()].tolist()):
-        groups[group].append(place)
+    for place, index in enumerate(own.ravel().tolist()):
+        groups[sets.find(index)].append(place)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _near_pairs(hashes: Hashes) -> Iterator[Pairs]:
-    """Yield the pairs of hashes that differ in at most ALIKE_BITS.
+class _Sets:
+    """Disjoint sets of places; pairs are joined as they come and never listed."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+        self._known = np.arange(count)  # the root that each had when it was last joined
+
+    def find(self, place: int) -> int:
+        while self._parent[place] != place:
+            self._parent[place] = self._parent[self._parent[place]]
+            place = self._parent[place]
+        return place
+
+    def join(self, first: int, others: Places) -> None:
+        root = self.find(first)
+        for other in others[self._known[others] != root].tolist():  # most are joined already
+            self._parent[self.find(other)] = root
+            self._known[other] = root
+
+
+def _near(hashes: Hashes) -> Iterator[tuple[int, Places]]:
+    """Yield for a hash the later ones that differ from it in at most ALIKE_BITS, time and again.
 
     Cut into one part more than bits may differ, two such hashes have some part in common.
     """
@@ -155,17 +175,16 @@ def _near_pairs(hashes: Hashes) -> Iterator[Pairs]:
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
         for members in np.split(order, starts[1:]):
-            for at, first in enumerate(members[:-1]):
+            for at, first in enumerate(members[:-1].tolist()):
                 others = members[at + 1 :]
                 far = np.bitwise_count(hashes[others] ^ hashes[first]).sum(axis=1)
-                near = others[far <= ALIKE_BITS]
-                if len(near):
-                    yield np.column_stack([np.full(len(near), first), near])
+                yield first, others[far <= ALIKE_BITS]
 
 
-def _hash_of(imagehash: Any, path: str) -> Hashes | None:  # noqa: ANN401 - the module
+def _hash_of(imagehash: Any, pixels: Budget, path: str) -> Hashes | None:  # noqa: ANN401
     try:
-        picture = Image.fromarray(decode_rgb(read_photo(path)))
+        with pixels.share() as reserve:
+            picture = Image.fromarray(decode_rgb(read_photo(path), reserve))
     except ImageError:
         return None
     return np.packbits(imagehash.phash(picture, hash_size=HASH_SIDE).hash)

@@ -209,7 +209,7 @@ def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, 
 
 
 class _Line:
-    """Takes the line that a csv.writer writes: a million of them are looked through at once."""
+    """Holds the latest line of a csv.writer, so that it is searched as a whole."""
 
     text = ""
 

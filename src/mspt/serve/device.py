@@ -16,10 +16,11 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from mspt.errors import ConfigError, ModelError
-from mspt.image.decode import MAX_PIXELS, MIN_SIDE_PX
+from mspt.image.decode import MIN_SIDE_PX
 from mspt.inference.faces import find_detector
 from mspt.inference.models import embedded_models
 from mspt.inference.session import open_session
+from mspt.limits import MAX_PIXELS
 from mspt.results import BANDS
 from mspt.serve.settings import Settings
 
@@ -33,16 +34,18 @@ def is_built() -> bool:
     return (PAGE / _BUILT / "device.js").is_file()
 
 
-def seek_detector(file: str | None, *, trusted: bool) -> Path | None:
-    """Return the detector's file, if there is one that may be used."""
+def known_detector(file: Path | None) -> Path | None:
+    """Return the detector's file if it is a known one: only that is given to browsers."""
     try:
-        return find_detector(Path(file) if file else None, trusted=trusted)
+        return find_detector(file)
     except (ConfigError, ModelError):
         return None
 
 
 @cache
-def describe_models(*, has_server: bool, has_detector: bool) -> dict[str, Any]:
+def describe_models(
+    *, has_server: bool, has_detector: bool, max_faces: int, max_pixels: int
+) -> dict[str, Any]:
     """Return models.json: what web/src/models.ts reads."""
     models = {}
     for name, path in embedded_models().items() if is_built() else ():
@@ -59,10 +62,10 @@ def describe_models(*, has_server: bool, has_detector: bool) -> dict[str, Any]:
         "models": models,
         "server": has_server,
         "detector": _DETECTOR if has_detector else None,
-        "max_faces": Settings().max_faces,
+        "max_faces": max_faces,
         "bands": BANDS,
         "min_side_px": MIN_SIDE_PX,
-        "max_pixels": MAX_PIXELS,
+        "max_pixels": max_pixels,
     }
 
 
@@ -70,13 +73,19 @@ def device_routes(settings: Settings) -> APIRouter:
     """Return the routes of the files, which a browser keeps until they change."""
     router = APIRouter(include_in_schema=False)
     files = {f"{name}.onnx": path for name, path in embedded_models().items()}
-    detector = seek_detector(settings.detector, trusted=settings.trust_detector)
+    detector = known_detector(Path(settings.detector) if settings.detector else None)
     if detector:
         files[_DETECTOR] = detector
 
     @router.get("/device/models.json")
     def models() -> Response:  # on a thread: the first time, both models are opened
-        return JSONResponse(describe_models(has_server=True, has_detector=detector is not None))
+        about = describe_models(
+            has_server=True,
+            has_detector=detector is not None,
+            max_faces=settings.max_faces,
+            max_pixels=settings.max_pixels,
+        )
+        return JSONResponse(about)
 
     @router.get("/device/{stem}.onnx")
     async def model(stem: str) -> Response:
@@ -102,11 +111,19 @@ def write_site(folder: Path, detector: Path | None) -> None:
         raise ConfigError("the part that runs in the browser is not built; run `make web`")
     if folder.exists() and any(folder.iterdir()) and not (folder / _BUILT).is_dir():
         raise ConfigError(f"{folder}: holds other files; name an empty folder, or a new one")
+    found = detector.read_bytes() if detector else None  # it may lie in the folder
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(PAGE, folder)
     for name, path in embedded_models().items():
         shutil.copyfile(path, folder / _BUILT / f"{name}.onnx")
-    if detector:
-        shutil.copyfile(detector, folder / _BUILT / _DETECTOR)
-    about = json.dumps(describe_models(has_server=False, has_detector=detector is not None))
+    if found:
+        (folder / _BUILT / _DETECTOR).write_bytes(found)
+    about = json.dumps(
+        describe_models(
+            has_server=False,
+            has_detector=found is not None,
+            max_faces=Settings().max_faces,
+            max_pixels=MAX_PIXELS,
+        )
+    )
     (folder / _BUILT / "models.json").write_text(about, encoding="utf-8")

@@ -6,12 +6,13 @@ Out:  rows as the command line writes them.
 
 import base64
 import io
+from contextlib import suppress
 from typing import Any
 
 from PIL import Image
 
 from mspt.arrays import RGB
-from mspt.errors import ImageError
+from mspt.errors import ConfigError, ImageError, MissingExtraError, ModelError
 from mspt.image.crop import crop_square
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.results import QualityScore
@@ -62,6 +63,14 @@ class PhotoScorer:
         if crop and not isinstance(photo, bytes):
             _add_squares(rows, results, photo)
         return rows
+
+    def warm_up(self) -> None:
+        """Score a small picture in every way: libraries load and take their memory with it."""
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 64)).save(buffer, "JPEG")
+        for detect in (False, True):
+            with suppress(ConfigError, MissingExtraError, ModelError):  # nothing finds faces here
+                self.score(Upload("", buffer.getvalue()), detect=detect, factors=True, crop=True)
 
 
 def _add_squares(rows: list[Row], results: list[QualityScore], rgb: RGB) -> None:

@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 
 from mspt.errors import ConfigError
-from mspt.image.decode import MAX_PIXELS
 from mspt.inference.session import Backend
+from mspt.limits import MAX_PIXELS
 
 SETTINGS_VARIABLE = "MSPT_SERVE"
 TOKEN_VARIABLE = "MSPT_TOKEN"

@@ -59,7 +59,12 @@ function changePlace() {
 /** Return the rows of one photo; throws an Error whose message is for people. */
 async function score(blob, options) {
   if (!isHere()) return askServer(blob, options);
-  device ??= import("./device/device.js").then(({ Device }) => Device.open(MODELS, byId("model").value));
+  device ??= import("./device/device.js")
+    .then(({ Device }) => Device.open(MODELS, byId("model").value))
+    .catch((error) => {
+      device = null; // the next photo tries again
+      throw error;
+    });
   return (await device).score(blob, Boolean(options.detect) && findsHere);
 }
 
