@@ -16,6 +16,7 @@ from mspt.errors import DecodeError
 from mspt.image.formats import CAMERA_RAW
 
 _LEAST_SHARE = 0.5  # of the photo's longer side; below, a preview is a thumbnail
+_TAIL_BYTES = 1024
 _ORIENTATIONS = {3: 3, 5: 8, 6: 6}  # EXIF's of LibRaw's
 
 
@@ -41,6 +42,9 @@ def read_preview(data: bytes) -> tuple[bytes, int]:
         raise DecodeError(f"{CAMERA_RAW}; its preview cannot be read: {error}") from error
     if not isinstance(preview.data, bytes):  # plain pixels: what cameras keep for their own screen
         raise DecodeError(f"{CAMERA_RAW}; its preview is a thumbnail")
+    # Of a file that was cut short LibRaw gives what happened to lie in memory.
+    if preview.data[-_TAIL_BYTES:] not in data:
+        raise DecodeError(f"{CAMERA_RAW}; its preview is cut short")
     with Image.open(io.BytesIO(preview.data), formats=["JPEG"]) as image:
         size = image.size
     if max(size) < _LEAST_SHARE * longest:
