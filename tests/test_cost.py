@@ -201,3 +201,17 @@ def test_no_limit_is_above_the_default(limit: str, wrong: int) -> None:
 
 def test_scans_are_counted_no_further_than_needed() -> None:
     assert cost._count_scans(many_scans()) == cost.MAX_SCANS + 1
+
+
+@pytest.mark.parametrize("rows", [33, 170, 320, 10_000])
+def test_a_tiff_whose_strips_cover_a_part_is_no_photo(rows: int) -> None:
+    """Its height says more than there is; Pillow would leave the rest black."""
+    data = bytearray(encode(Image.open(ORIGINAL).convert("RGB").crop((0, 0, 320, 32)), "TIFF"))
+    entry = struct.pack("<HHII", 257, 4, 1, 32)
+    place = bytes(data).index(entry)
+    data[place : place + 12] = struct.pack("<HHII", 257, 4, 1, rows)
+    if rows == 33:  # a lost row is harmless
+        assert decode_rgb(bytes(data)).shape == (33, 320, 3)
+    else:
+        with pytest.raises(DecodeError, match=r"cut short: \d+% of the picture is missing"):
+            decode_rgb(bytes(data))

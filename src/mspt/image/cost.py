@@ -11,7 +11,7 @@ import struct
 
 from PIL import Image, TiffImagePlugin
 
-from mspt.errors import ImageTooLargeError
+from mspt.errors import DecodeError, ImageTooLargeError
 
 MAX_SCANS = 100  # of a JPEG: each passes over all pixels
 MAX_SEGMENTS = 2048  # of a JPEG before its first scan: profiles and depth maps take some hundred
@@ -27,6 +27,7 @@ _RLE = (1, 2)  # BMP's compression
 # TIFF's tags
 _TILE_WIDTH, _TILE_LENGTH, _STRIPS, _TILES = 322, 323, 273, 324
 _MAX_TILE_SHARE = 1 / 8  # of the pixels of an image: tiles are a few hundred px wide
+_LEAST_COVERED = 0.95  # of an image by its strips or tiles
 _MAX_PARTS_OF_SIDE = 4  # strips or tiles per pixel of the image's height
 
 
@@ -84,7 +85,7 @@ def check_bmp(data: bytes) -> None:
 
 
 def check_tiff(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
-    """Refuse tiles larger than an image may be, and more strips or tiles than rows."""
+    """Refuse tiles larger than an image may be, more of them than rows, and too few to cover it."""
     tags = image.tag_v2
     sides = (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0))
     if not all(isinstance(side, int) for side in sides):  # text times a number would be long text
@@ -95,6 +96,16 @@ def check_tiff(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
     parts = tags.get(_STRIPS) or tags.get(_TILES) or ()
     count = len(parts) if isinstance(parts, tuple) else 1
     _refuse_above(_MAX_PARTS_OF_SIDE * max(image.size), count, "strips of a TIFF")
+    _refuse_fraction(image)
+
+
+def _refuse_fraction(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse a TIFF whose strips or tiles cover a part of it: Pillow leaves the rest black."""
+    boxes = [tile.extents for tile in image.tile if tile.extents]
+    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    if boxes and covered < _LEAST_COVERED * image.width * image.height:
+        share = 1 - covered / (image.width * image.height)
+        raise DecodeError(f"cut short: {share:.0%} of the picture is missing")
 
 
 def check_cost(image: Image.Image, data: bytes, max_pixels: int) -> None:
