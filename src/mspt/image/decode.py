@@ -84,7 +84,7 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
             raise DecodeError(_EMPTY)
         _check_bytes(status.st_size, max_bytes)
         with path.open("rb") as file:
-            return file.read(max_bytes + 1)  # no more, should it grow
+            return file.read(status.st_size + 1)  # no more, should it grow
     except FileNotFoundError as error:
         raise MissingFileError(f"cannot be read: {error.strerror}") from error
     except OSError as error:
