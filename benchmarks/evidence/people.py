@@ -59,12 +59,17 @@ def models_of(paths: Sequence[Path]) -> dict[str, Vector]:
     return found
 
 
-def people_table(labels: Path, set_name: str) -> Iterator[str]:
-    """Yield SRCC of the people's mos and of the graders with graders and models."""
+def read_rated(labels: Path) -> tuple[list[dict[str, str]], Vector]:
+    """Return the rows of photos that people rated, and what they said, (N,)."""
     with labels.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    return rows, np.array([float(row["mos"]) for row in rows])
+
+
+def people_table(labels: Path, set_name: str) -> Iterator[str]:
+    """Yield SRCC of the people's mos and of the graders with graders and models."""
+    rows, mos = read_rated(labels)
     files = [row["file"] for row in rows]
-    mos = np.array([float(row["mos"]) for row in rows])
     graders = graders_of(files, set_name)["all gradings"]
     models = models_of([labels.parent / file for file in files])
     yield from table(
@@ -79,9 +84,7 @@ def people_table(labels: Path, set_name: str) -> Iterator[str]:
 
 def damaged_table(labels: Path, values_of: Mapping[str, Values]) -> Iterator[str]:
     """Yield SRCC of the people's mos with each of `values_of`, for all images and by damage."""
-    with labels.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    mos = np.array([float(row["mos"]) for row in rows])
+    rows, mos = read_rated(labels)
     kind = np.array([row["distortion"] for row in rows])
     values = [of([labels.parent / row["file"] for row in rows]) for of in values_of.values()]
     everything = [agreement(mos, value) for value in values]

@@ -9,7 +9,6 @@ Out:  how many of 256 bits differ between photos of different people (least, and
 
 import argparse
 import csv
-import io
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
@@ -20,16 +19,14 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from mspt.image.decode import read_rgb
 from mspt.scores.groups import ALIKE_BITS, HASH_SIDE
-from mspt.synthesis.pixel_ops import add_gaussian_noise
+from mspt.synthesis.pixel_ops import add_gaussian_noise, recompress
 
 Picture = Image.Image
 LEVELS = (0, 0.001, 0.01, 0.1, 1, 50)  # per cent of the pairs
 
 
 def _save_anew(picture: Picture) -> Picture:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=30)
-    return Image.open(buffer)
+    return Image.fromarray(recompress(np.asarray(picture), "JPEG", 30))
 
 
 def _add_noise(picture: Picture) -> Picture:

@@ -138,10 +138,8 @@ def filter_(
         good = {path for path, _ in kept}
         others = _noted(choose(read_rows(), allowed, invert=True), consume)
         chosen = [(path, score) for path, score in others if path not in good]
-        left = (
-            f"{len(others)} of {survey(read_rows()).rows} rows chosen by --invert; without it, "
-            f"{left}"
-        )
+        rows = (survey(read_rows()) if beaten else found).rows
+        left = f"{len(others)} of {rows} rows chosen by --invert; without it, {left}"
     click.echo(left, err=True)
     photos = photos_of(chosen, "file" if min_score is not None else "worst" if worst else "best")
     if as_list or not (output or copy_to):

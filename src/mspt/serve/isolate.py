@@ -10,6 +10,7 @@ import multiprocessing
 import signal
 import sys
 import threading
+from concurrent.futures.process import BrokenProcessPool
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,16 @@ class IsolatedScorer:
             pool = self._pool
             try:
                 return self._score_in(pool, upload, wish)
-            except RuntimeError:  # a process died while it had nothing to do, and the pool with it
+            except BrokenProcessPool:  # one died while it had nothing to do, and the pool with it
                 self._replace(pool)
         raise busy(_RETRY_S, "no process can be started to score in; ask again")
 
     def _score_in(self, pool: ProcessPool, upload: Upload, wish: dict[str, Any]) -> list[Row]:
         seconds = self._settings.timeout_s
-        work = pool.schedule(_score, args=[upload], kwargs=wish, timeout=seconds)
+        try:
+            work = pool.schedule(_score, args=[upload], kwargs=wish, timeout=seconds)
+        except RuntimeError as error:  # pebble's word for a pool that is broken, or being replaced
+            raise BrokenProcessPool from error
         try:
             return work.result()
         except TimeoutError as error:
