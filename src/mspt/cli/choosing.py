@@ -141,8 +141,11 @@ def filter_(
         rows = (survey(read_rows()) if beaten else found).rows
         left = f"{len(others)} of {rows} rows chosen by --invert; without it, {left}"
     click.echo(left, err=True)
+    is_listed = as_list or not (output or copy_to)
+    if not (is_listed or copy_to):
+        return
     photos = photos_of(chosen, "file" if min_score is not None else "worst" if worst else "best")
-    if as_list or not (output or copy_to):
+    if is_listed:
         _print_photos(photos)
     if copy_to:
         _copy_photos(photos, copy_to, tree, how, folders)

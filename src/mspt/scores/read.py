@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +30,36 @@ WRITTEN_SUFFIXES = (".csv", ".jsonl", ".parquet")
 _NUMBER_COLUMNS = {c for c in (*COLUMNS, *FACTOR_COLUMNS) if type_of_column(c) != "str"}
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
-Cells = dict[str, Any]  # text in a .csv, JSON's or Arrow's values in the others
+Cells = Mapping[str, Any]  # text in a .csv, JSON's or Arrow's values in the others
 Record = tuple[int, Cells]  # line and cells
+
+
+class CsvCells(Mapping[str, str]):
+    """The cells of a CSV row by column; a dict for each of a million rows would take longer."""
+
+    __slots__ = ("_places", "columns", "fields")
+
+    def __init__(
+        self, columns: tuple[str, ...], places: Mapping[str, int], fields: list[str]
+    ) -> None:
+        """Take a file's columns, the place of each, and a row's fields in that order."""
+        self.columns, self._places, self.fields = columns, places, fields
+
+    def __getitem__(self, column: str) -> str:
+        """Return the text in a column."""
+        return self.fields[self._places[column]]
+
+    def __contains__(self, column: object) -> bool:
+        """Tell whether the file has a column."""
+        return column in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the columns."""
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        """Return how many columns there are."""
+        return len(self.columns)
 
 
 class ScoreRow(NamedTuple):
@@ -157,16 +185,19 @@ def _arrow_cell(name: str, cell: object) -> str | int | float | None:
 
 
 def _csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Cells], object]:
-    write_row = csv_writer(file, columns)
+    write_cells, columns = csv_writer(file, columns), tuple(columns)
+    known = frozenset(columns)
 
     def write(cells: Cells) -> None:
-        try:
-            write_row(cells)
-        except ValueError as error:
+        if isinstance(cells, CsvCells) and cells.columns == columns:
+            write_cells(cells.fields)
+            return
+        if further := cells.keys() - known:
             raise DataError(
-                f"a row of {cells['path']!r} has columns that the first row has not ({error}); "
-                "write to a .jsonl file instead"
-            ) from error
+                f"a row of {cells['path']!r} has columns that the first row has not "
+                f"({', '.join(sorted(further))}); write to a .jsonl file instead"
+            )
+        write_cells([cells.get(column, "") for column in columns])
 
     return write
 
@@ -197,7 +228,8 @@ def _typed(name: str, cell: object) -> object:
 def _check_row(line: int, cells: Cells) -> ScoreRow:
     """Return a row, or raise ValueError with what is wrong; where it stands, the caller knows."""
     try:
-        path, score, status = cells["path"], _read_score(cells["score"]), cells["status"]
+        path, cell, status = cells["path"], cells["score"], cells["status"]
+        score = None if cell is None or cell == "" else _read_score(cell)
         if not (isinstance(path, str) and path.isascii()):
             os.fsencode(path)  # slower, and refuses what is no text
     except KeyError as error:
@@ -211,13 +243,11 @@ def _check_row(line: int, cells: Cells) -> ScoreRow:
     return ScoreRow(line, path, score if status == "ok" else None, str(status), cells)
 
 
-def _read_score(cell: object) -> float | None:
-    """Return a score, or None for an empty cell."""
-    if cell is None or cell == "":
-        return None
+def _read_score(cell: Any) -> float:  # noqa: ANN401 - what a file holds
+    """Return the score in a cell."""
     try:
-        score = float(cell) if isinstance(cell, str | int | float) else math.nan
-    except (ValueError, OverflowError):
+        score = float(cell)
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if 0 <= score <= 1 and not isinstance(cell, bool):
         return score
@@ -270,15 +300,17 @@ def _read_csv(path: Path) -> Iterator[Record]:
         names = next(reader, [])
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise DataError(f"{path}: its header names {', '.join(twice)} twice; rename one")
+        columns, width = tuple(names), len(names)
+        places = {name: place for place, name in enumerate(names)}
         for fields in reader:
             if not fields:
                 continue  # an empty line
-            if len(fields) != len(names):
+            if len(fields) != width:
                 raise DataError(
                     f"{path}, line {reader.line_num}: {len(fields)} fields, but the header names "
-                    f"{len(names)}; if the file was cut short, delete its last line or score again"
+                    f"{width}; if the file was cut short, delete its last line or score again"
                 )
-            yield reader.line_num, dict(zip(names, fields, strict=True))
+            yield reader.line_num, CsvCells(columns, places, fields)
 
 
 def _read_json_lines(path: Path) -> Iterator[Record]:

@@ -70,7 +70,7 @@ def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
             yield min(scored, key=lambda row: row.score or 0.0)
         else:
             mean = round(sum(row.score or 0.0 for row in scored) / len(scored), _DECIMALS)
-            yield scored[0]._replace(score=mean, cells=scored[0].cells | {"score": mean})
+            yield scored[0]._replace(score=mean, cells={**scored[0].cells, "score": mean})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -78,12 +79,13 @@ class _Tally:
     measures: "dict[str, array[float]]" = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def add(self, row: ScoreRow, where: str) -> None:
+    def add(self, row: ScoreRow, file: Path) -> None:
+        cells = row.cells
         self.rows += 1
         self.photos.add(hash(row.path))
-        if model := row.cells.get("model"):
+        if "model" in cells and (model := cells["model"]):
             self.models[str(model)] += 1
-        if reasons := row.cells.get("reasons"):
+        if "reasons" in cells and (reasons := cells["reasons"]):
             for reason in filter(None, str(reasons).split(REASON_SEPARATOR)):
                 self.reasons[reason.partition(":")[0]] += 1  # without its own number of px
         if row.score is None:
@@ -93,7 +95,7 @@ class _Tally:
             return
         self.scores.append(row.score)
         for name, values in self.measures.items():
-            values.append(_read_measure(row.cells.get(name), f"{where}, line {row.line}: {name}"))
+            values.append(_read_measure(cells.get(name), name, file, row.line))
 
 
 def summarise(
@@ -114,7 +116,7 @@ def summarise(
     names = [name for name in MEASURES if name in file.columns]
     tally = _Tally(measures={name: array("d") for name in names})
     for row in file.rows():
-        tally.add(row, str(file.path))
+        tally.add(row, file.path)
     scores = np.array(tally.scores)
     if keep is not None and len(scores):
         (point,) = operating_points(scores, [keep])
@@ -150,13 +152,15 @@ def summarise(
     )
 
 
-def _read_measure(cell: object, where: str) -> float:
+def _read_measure(cell: object, name: str, file: Path, line: int) -> float:
     if cell is None or cell == "":
         return float("nan")
     try:
         return float(str(cell))
     except ValueError as error:
-        raise DataError(f"{where} {cell!r} is not a number; correct it or empty it") from error
+        raise DataError(
+            f"{file}, line {line}: {name} {cell!r} is not a number; correct it or empty it"
+        ) from error
 
 
 def _measure(name: str, values: Vector, scores: Vector) -> Measure:

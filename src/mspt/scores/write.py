@@ -8,7 +8,7 @@ Not here: what becomes of a file that is there already (resume.py).
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from mspt.results import COLUMNS, FACTOR_COLUMNS, Cell, QualityScore, type_of_co
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 _GROUP_ROWS = 10_000  # of a Parquet file: written together
 
-Row = dict[str, Cell]
+Row = Mapping[str, Cell]
 
 
 class _Form(Protocol):
@@ -104,7 +104,7 @@ class _Csv:
         self._write = csv_writer(self._file, columns)
 
     def write(self, row: Row) -> None:
-        self._write(row)
+        self._write(row.values())
 
     def close(self, *, is_done: bool) -> None:
         self._file.close()
@@ -185,26 +185,21 @@ def journal_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.rows.jsonl") if is_parquet else path
 
 
-def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, object]], None]:
-    """Write the header and return what writes a row, which raises ValueError for other columns."""
+def csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Collection[object]], None]:
+    """Write the header and return what writes a row, whose cells stand in the columns' order."""
     line = _Line()
     plain = csv.writer(line, lineterminator="\n")
     # Python 3.11 leaves a bare carriage return unquoted, and no reader takes the row then.
     quoted = csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    if not file.tell():
-        plain.writerow(columns)
-        file.write(line.text)
-    known = frozenset(columns)
 
-    def write(row: Mapping[str, object]) -> None:
-        if not known.issuperset(row):
-            raise ValueError(f"not among the columns: {', '.join(sorted(row.keys() - known))}")
-        cells = [row.get(column, "") for column in columns]
+    def write(cells: Collection[object]) -> None:
         plain.writerow(cells)
         if "\r" in line.text:
             quoted.writerow(cells)
         file.write(line.text)
 
+    if not file.tell():
+        write(columns)
     return write
 
 
