@@ -1,12 +1,13 @@
 """What does HTTP cost? Photos a second of `mspt serve` against the same process scoring directly.
 
-    python -m benchmarks.speed.serve [--photos 400] [--clients 1 8 64] [--model base] [--isolate]
+    python -m benchmarks.speed.serve [--seconds 15] [--clients 1 8 64] [--model base] [--isolate]
     python -m benchmarks.speed.serve --overload-minutes 10
 
 In:   the example portrait as a JPEG of 1024 px, sent again and again over the loopback interface.
 Out:  for each number of clients photos a second and milliseconds of a request (median, 99th
       percentile), and photos a second without HTTP. At overload, by more clients than may wait:
       answers by status, and the server's memory every minute.
+Needs wrk (Debian's package): clients in Python would take a good part of the server's cores.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import io
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -100,7 +102,7 @@ def serving(*arguments: str) -> Iterator[tuple[int, int]]:
     """Give the port and the process of a server that lets one address ask as often as it likes."""
     port = free_port()
     command = [sys.executable, "-m", "mspt", "serve", "--port", str(port)]
-    command += ["--max-per-client", "1000", *arguments]
+    command += ["--max-per-client", "1000", "--max-waiting", "200", *arguments]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
         try:
             wait_until_ready(port)
@@ -119,17 +121,25 @@ def run_clients(
     return clients
 
 
-def measure_clients(port: int, photo: bytes, photos: int, count: int) -> tuple[float, str]:
+def measure_clients(port: int, photo: Path, seconds: float, count: int) -> tuple[float, str]:
     """Return photos a second of so many clients, and the line that says so."""
-
-    def work(client: Client) -> None:
-        for _ in range(photos // count):
-            client.post()
-
-    begun = time.perf_counter()
-    clients = run_clients(port, photo, count, work)
-    rate = len(times := _seconds_of(clients)) / (time.perf_counter() - begun)
-    middle, slow = 1000 * np.percentile(times, [50, 99])
+    script = photo.with_suffix(".lua")
+    script.write_text(
+        f"local file = io.open({str(photo)!r}, 'rb'); wrk.body = file:read('*a'); file:close()\n"
+        "wrk.method = 'POST'; wrk.headers['Content-Type'] = 'image/jpeg'\n"
+        "done = function(summary, latency, requests)\n"
+        "  io.write(summary.requests, ' ', summary.duration, ' ', summary.errors.status, ' ',\n"
+        "    latency:percentile(50), ' ', latency:percentile(99))\n"
+        "end\n"
+    )
+    command = ["wrk", "-t1", f"-c{count}", f"-d{seconds:g}s", "--timeout", "60s", "-s", str(script)]
+    command.append(f"http://127.0.0.1:{port}/v1/score")
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    requests, microseconds, refused, middle, slow = map(float, text.splitlines()[-1].split())
+    if refused:
+        raise SystemExit(f"{refused:.0f} of {requests:.0f} requests got no score")
+    rate = requests / microseconds * 1e6
+    middle, slow = middle / 1000, slow / 1000
     return (
         rate,
         f"clients {count}: {rate:.1f} photos/s, {middle:.0f} ms (median), {slow:.0f} (99 %)",
@@ -140,18 +150,24 @@ def measure(photo: bytes, options: argparse.Namespace) -> Iterator[str]:
     """Yield the lines to print."""
     isolate = ["--isolate"] if options.isolate else []
     rates = []
-    with serving("--model", options.model, *isolate) as (port, pid):
-        measure_clients(port, photo, 20, 2)  # warm
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving("--model", options.model, *isolate) as (port, pid),
+    ):
+        file = Path(folder, "photo.jpg")
+        file.write_bytes(photo)
+        measure_clients(port, file, 2, 2)  # warm
         for count in options.clients:
-            rate, line = measure_clients(port, photo, options.photos, count)
+            rate, line = measure_clients(port, file, options.seconds, count)
             rates.append(rate)
             yield line
         yield f"memory {memory_mib(pid):.0f} MiB"
     scorer = mspt.load(options.model)
-    list(scorer.score_many([photo] * 20))
+    photos = [photo] * 500
+    list(scorer.score_many(photos[:20]))
     begun = time.perf_counter()
-    list(scorer.score_many([photo] * options.photos))
-    directly = options.photos / (time.perf_counter() - begun)
+    list(scorer.score_many(photos))
+    directly = len(photos) / (time.perf_counter() - begun)
     shares = ", ".join(f"{rate / directly:.0%}" for rate in rates)
     yield f"{scorer.label} directly: {directly:.1f} photos/s; over HTTP {shares} of it"
 
@@ -181,7 +197,7 @@ def _seconds_of(clients: Sequence[Client]) -> list[float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, default=400)
+    parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--model", default="base")
     parser.add_argument("--isolate", action="store_true")

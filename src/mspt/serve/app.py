@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -24,7 +24,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import mspt
 from mspt.serve.device import PAGE, device_routes
@@ -49,7 +51,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
-Next = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -85,7 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )
-    app.middleware("http")(_watched_by(service))
+    app.add_middleware(_Watch, service=service)
     app.add_exception_handler(ProblemError, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_bad_query)
     app.add_exception_handler(HTTPException, _answer_http_error)
@@ -108,44 +109,64 @@ def _write_log() -> None:
         _log.setLevel(os.environ.get(LOG_VARIABLE, "INFO"))
 
 
-def _watched_by(service: Service) -> Callable[[Request, Next], Awaitable[Response]]:
-    """Return what counts and logs every request, and adds the headers of all answers."""
+class _Watch:
+    """Counts and logs every request, and adds the headers of all answers.
 
-    async def watch(request: Request, answer: Next) -> Response:
+    Plain ASGI: what Starlette makes of a function costs milliseconds where a body is large.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._metrics = app, service.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         begun = time.perf_counter()
-        service.metrics.in_flight.inc()
-        try:
-            response = await answer(request)
-        except Exception:
-            _log.exception("an error of the server's own")
-            response = ProblemError(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log has it"
-            ).response()
-        finally:
-            service.metrics.in_flight.dec()
-        seconds = time.perf_counter() - begun
-        route = _route_of(request)
-        service.metrics.requests.labels(route, str(response.status_code)).inc()
-        service.metrics.seconds.labels(route).observe(seconds)
-        response.headers.update(_HEADERS)
-        # Files of the page are asked for anew and sent if they changed; scores are never kept.
-        is_file = "etag" in response.headers
-        response.headers["Cache-Control"] = "no-cache" if is_file else "no-store"
+        status: int | None = None
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _complete(MutableHeaders(scope=message))
+            await send(message)
+
+        with self._metrics.in_flight.track_inprogress():
+            try:
+                await self._app(scope, receive, send_on)
+            except Exception:
+                _log.exception("an error of the server's own")
+                if status is not None:
+                    raise  # an answer cut short must look like one
+                problem = ProblemError(
+                    HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log has it"
+                )
+                await problem.response()(scope, receive, send_on)
+        self._note(_route_of(scope), status, time.perf_counter() - begun)
+
+    def _note(self, route: str, status: int | None, seconds: float) -> None:
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "route": route,
-            "status": response.status_code,
+            "status": status,
             "ms": round(1000 * seconds, 1),
         }
         _log.info(json.dumps(line))
-        return response
-
-    return watch
 
 
-def _route_of(request: Request) -> str:
+def _complete(headers: MutableHeaders) -> None:
+    """Add what every answer says."""
+    headers.update(_HEADERS)
+    # Files of the page are asked for anew and sent if they changed; scores are never kept.
+    headers["Cache-Control"] = "no-cache" if "etag" in headers else "no-store"
+
+
+def _route_of(scope: Scope) -> str:
     """Return the route that answered, of which there are few: never a path as it was typed."""
-    return str(getattr(request.scope.get("route"), "path", "") or "/")
+    return str(getattr(scope.get("route"), "path", "") or "/")
 
 
 async def _answer_problem(_: Request, problem: Exception) -> Response:

@@ -15,6 +15,7 @@ from mspt.arrays import RGB
 from mspt.errors import ConfigError, ImageError, MissingExtraError, ModelError
 from mspt.image.crop import crop_square
 from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.parallel import keep_freed_memory
 from mspt.results import QualityScore
 from mspt.serve.settings import Settings
 from mspt.serve.upload import Upload
@@ -32,6 +33,7 @@ class PhotoScorer:
         Raises:
             ConfigError, ModelError: as `Scorer`.
         """
+        keep_freed_memory()  # for the next photo: this process does nothing else
         self.model = Scorer(
             settings.model,
             backend=settings.backend,
@@ -58,7 +60,7 @@ class PhotoScorer:
             except ImageError:
                 crop = False  # the row says why
         faces = self._faces if detect else None
-        (results,) = scorer.score_photos([photo], workers=1, faces=faces)
+        results = scorer.score_or_explain(photo, faces)
         rows = [result.to_dict() | {"path": upload.name} for result in results]
         if crop and not isinstance(photo, bytes):
             _add_squares(rows, results, photo)
