@@ -19,6 +19,7 @@ from conftest import DETECTOR, FACES, ORIGINAL, ROOT, draw_group
 from PIL import Image, ImageCms, ImageOps
 
 from mspt.inference.scorer import Scorer
+from mspt.results import FACTOR_COLUMNS, type_of_column
 from mspt.serve.device import is_built
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -256,6 +257,40 @@ def test_the_browser_scores_as_python_does_and_sends_nothing(
     assert asked, "the model at least"
     assert all(url.startswith(f"{site}/device/") for url in asked)
     assert [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")] == []
+
+
+_DEVICE_ROWS = """
+const { Device } = await import("./device/device.js");
+const device = await Device.open(new URL("device/models.json", document.baseURI).href, "base");
+const rows = [];
+for (const file of document.getElementById("own").files)
+  rows.push((await device.score(file, false))[0]);
+return rows.map((row) => ({ ...row, crop: "" }));
+"""
+_OWN_FILES = """
+const input = document.createElement("input");
+document.body.append(Object.assign(input, { type: "file", id: "own", multiple: true }));
+"""
+
+
+@needs_device
+def test_the_browser_says_why_as_python_does(
+    browser: "webdriver.Chrome", site: str, tmp_path: Path
+) -> None:
+    photos = [*sorted(FACES.iterdir()), *make_photos(tmp_path / "made")]
+    browser.get(f"{site}/")
+    browser.set_script_timeout(_PATIENCE_S)
+    browser.execute_script(_OWN_FILES)
+    browser.find_element("id", "own").send_keys("\n".join(map(str, photos)))
+    found = browser.execute_script(f"return (async () => {{{_DEVICE_ROWS}}})()")
+    expected = [r.to_dict() for r in Scorer(backend="onnxruntime", factors=True).score_many(photos)]
+    pairs = list(zip(found, expected, strict=True))
+    for name in (c for c in FACTOR_COLUMNS if type_of_column(c) != "str"):
+        apart = [abs(here[name] - there[name]) / (0.02 + there[name]) for here, there in pairs]
+        assert max(apart) < 0.2, (name, apart)
+        assert np.median(apart) < 0.01, (name, apart)
+    assert sum(here["reasons"] != there["reasons"] for here, there in pairs) <= 1
+    assert {b["reason_codes"] for b in expected} > {"", "dark", "small"}
 
 
 def choose(browser: "webdriver.Chrome", name: str, value: str) -> None:

@@ -33,16 +33,21 @@ function windowsOf(from: number, to: number): Window[] {
 export function resizeSquare(rgba: Uint8ClampedArray, from: number, to: number): Uint8Array {
   const windows = windowsOf(from, to);
   const rows = new Uint8ClampedArray(from * to * 3); // (from, to, 3)
-  for (let y = 0; y < from; y++)
-    for (let x = 0; x < to; x++) {
+  for (let y = 0, place = 0; y < from; y++)
+    for (let x = 0; x < to; x++, place += 3) {
       const { first, weights } = windows[x];
-      let [r, g, b] = [0, 0, 0];
+      let r = 0;
+      let g = 0;
+      let b = 0;
       for (let i = 0, at = 4 * (y * from + first); i < weights.length; i++, at += 4) {
-        r += weights[i] * rgba[at];
-        g += weights[i] * rgba[at + 1];
-        b += weights[i] * rgba[at + 2];
+        const weight = weights[i];
+        r += weight * rgba[at];
+        g += weight * rgba[at + 1];
+        b += weight * rgba[at + 2];
       }
-      rows.set([r, g, b], 3 * (y * to + x));
+      rows[place] = r;
+      rows[place + 1] = g;
+      rows[place + 2] = b;
     }
   const out = new Uint8ClampedArray(to * to * 3);
   const line = new Float32Array(to * 3);
@@ -51,7 +56,8 @@ export function resizeSquare(rgba: Uint8ClampedArray, from: number, to: number):
     line.fill(0);
     for (let i = 0; i < weights.length; i++) {
       const at = (first + i) * to * 3;
-      for (let x = 0; x < line.length; x++) line[x] += weights[i] * rows[at + x];
+      const weight = weights[i];
+      for (let x = 0; x < line.length; x++) line[x] += weight * rows[at + x];
     }
     out.set(line, y * to * 3);
   }

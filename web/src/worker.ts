@@ -4,6 +4,7 @@
 // Out:  {ready} or {error}, then {id, rows}. Nothing is sent anywhere.
 
 import type * as Ort from "onnxruntime-web";
+import { explain, measureFactors, shareBelow } from "./factors";
 import { FaceFinder, faceSquare, type Square } from "./faces";
 import type { Model, Models, Row } from "./models";
 import { resizeSquare } from "./resize";
@@ -49,7 +50,7 @@ async function scoreWhole(bitmap: ImageBitmap): Promise<Row> {
   if (wrong) return wrong;
   const side = Math.round((Math.min(width, height) * model.crop_side) / model.short_side);
   const [left, top] = [Math.floor((width - side) / 2), Math.floor((height - side) / 2)];
-  return scoreSquare(bitmap, [left, top, left + side, top + side]);
+  return scoreSquare(bitmap, [left, top, left + side, top + side], null);
 }
 
 async function scoreFaces(bitmap: ImageBitmap): Promise<Row[]> {
@@ -67,7 +68,10 @@ async function scoreFaces(bitmap: ImageBitmap): Promise<Row[]> {
     const square = faceSquare(width, height, box.square, model.face_margin);
     const side = square[2] - square[0];
     const small = wrongSize(side, side);
-    const row = small ? { ...small, error: `the face's square is ${small.error}` } : await scoreSquare(bitmap, square);
+    const own = Math.round(Math.min(box.square[2] - box.square[0], box.square[3] - box.square[1]));
+    const row = small
+      ? { ...small, error: `the face's square is ${small.error}` }
+      : await scoreSquare(bitmap, square, own);
     rows.push({ ...row, width, height, face, n_faces: boxes.length });
   }
   return rows;
@@ -81,7 +85,8 @@ function wrongSize(width: number, height: number): Row | null {
   return null;
 }
 
-async function scoreSquare(bitmap: ImageBitmap, square: Square): Promise<Row> {
+/** Score a square; `face` is the shorter side of the face's box in it, in px, if it has one. */
+async function scoreSquare(bitmap: ImageBitmap, square: Square, face: number | null): Promise<Row> {
   const [left, top, right] = square;
   const side = right - left;
   const canvas = drawn(bitmap, left, top, side, side);
@@ -90,13 +95,18 @@ async function scoreSquare(bitmap: ImageBitmap, square: Square): Promise<Row> {
   const input = new ort.Tensor("uint8", pixels, [1, model.crop_side, model.crop_side, 3]);
   const output = await session.run({ [session.inputNames[0]]: input });
   const value = Number(output[session.outputNames[0]].data[0]);
+  const factors = measureFactors(rgba, side, pixels, model.crop_side);
+  const reasons = explain(factors, model.factors, about.causes, value, model.crop_side, face);
   return {
     ...failed("ok", ""),
     score: Math.round(1e6 * value) / 1e6,
-    percentile: percentileOf(value),
+    percentile: Math.round(1000 * shareBelow(model.quantiles, value)) / 10,
     band: about.bands[Math.min(about.bands.length - 1, Math.floor(value * about.bands.length))],
     width: bitmap.width,
     height: bitmap.height,
+    ...factors,
+    reasons: reasons.map(({ words }) => words).join("; "),
+    reason_codes: reasons.map(({ code }) => code).filter(Boolean).join(" "),
     square,
     crop: await asJpeg(drawn(bitmap, left, top, side, Math.min(side, CROP_PX))),
   };
@@ -118,16 +128,6 @@ async function asJpeg(canvas: OffscreenCanvas): Promise<string> {
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);
   return btoa(text);
-}
-
-function percentileOf(score: number): number {
-  const { quantiles } = model;
-  const above = quantiles.findIndex((q) => q > score);
-  if (above === 0) return 0;
-  if (above < 0) return 100;
-  const [low, high] = [quantiles[above - 1], quantiles[above]];
-  const place = above - 1 + (score - low) / (high - low);
-  return Math.round((1000 * place) / (quantiles.length - 1)) / 10;
 }
 
 function failed(status: Row["status"], error: string): Row {

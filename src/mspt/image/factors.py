@@ -38,8 +38,8 @@ _CLIPPED = (8, 247)  # cells darker or brighter have lost their noise to clippin
 _LIGHT_CELL_PX = 8  # for brightness and contrast: noise is averaged away
 _STEP_RATIO = 1.83  # of slopes at a step between two even areas, the steepest edge there is
 _LEAST_EDGES = 1e-3  # sum of slopes to the 4th power: far below one edge of one grey value
-_SMALL_SHARE = 0.5  # of the network's input: a face enlarged more than twice looks soft
-_BLOCKS_SHOW = 2  # times the network's input: in larger faces the blocks are reduced out of sight
+SMALL_SHARE = 0.5  # of the network's input: a face enlarged more than twice looks soft
+BLOCKS_SHOW = 2  # times the network's input: in larger faces the blocks are reduced out of sight
 _ROUNDING = 0.1  # grey values: steps that rounding alone leaves
 
 _CAST_POWER = 5  # Minkowski norm of edges: strong ones count, as the source has it
@@ -337,7 +337,7 @@ def explain(
     found = [_small_face(factors.face_px, reference.side_px, own_px)]
     for cause in CAUSES:
         value = getattr(factors, cause.factor)
-        if cause.factor == "blockiness" and factors.face_px > _BLOCKS_SHOW * reference.side_px:
+        if cause.factor == "blockiness" and factors.face_px > BLOCKS_SHOW * reference.side_px:
             continue
         lowest, highest = reference.good[cause.factor]
         below = reference.share_below(cause.factor, value)
@@ -354,7 +354,7 @@ def _small_face(square_px: int, side_px: int, own_px: int | None) -> tuple[float
     """Return how extreme a small native size is, above 0 below half the network's input."""
     face = f"small face: {own_px} px, its square" if own_px else "small photo:"
     reason = Reason(SMALL, f"{face} {square_px} px enlarged to {side_px}")
-    return 1 - square_px / (_SMALL_SHARE * side_px), reason
+    return 1 - square_px / (SMALL_SHARE * side_px), reason
 
 
 def _check_square(name: str, rgb: RGB) -> None:

@@ -17,6 +17,18 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from mspt.errors import ConfigError, ModelError
 from mspt.image.decode import MIN_SIDE_PX
+from mspt.image.factors import (
+    BLOCKS_SHOW,
+    CAUSES,
+    EXTREME,
+    GOOD,
+    NO_SINGLE_CAUSE,
+    POOR,
+    SMALL,
+    SMALL_SHARE,
+    FactorReference,
+    load_reference,
+)
 from mspt.inference.faces import find_detector
 from mspt.inference.models import embedded_models
 from mspt.inference.session import open_session
@@ -57,6 +69,7 @@ def describe_models(
             "short_side": info.spec.short_side,
             "quantiles": info.reference.quantiles,
             "face_margin": info.spec.face_margin,
+            "factors": _describe_reference(load_reference(info.spec.crop_side)),
         }
     return {
         "models": models,
@@ -64,9 +77,23 @@ def describe_models(
         "detector": _DETECTOR if has_detector else None,
         "max_faces": max_faces,
         "bands": BANDS,
+        "causes": {
+            "causes": [cause._asdict() | {"reason": cause.reason._asdict()} for cause in CAUSES],
+            "small": SMALL,
+            "small_share": SMALL_SHARE,
+            "blocks_show": BLOCKS_SHOW,
+            "good": GOOD,
+            "extreme": EXTREME,
+            "poor": POOR,
+            "no_single_cause": NO_SINGLE_CAUSE._asdict(),
+        },
         "min_side_px": MIN_SIDE_PX,
         "max_pixels": max_pixels,
     }
+
+
+def _describe_reference(reference: FactorReference) -> dict[str, Any]:
+    return {"quantiles": reference.quantiles, "good": reference.good}
 
 
 def device_routes(settings: Settings) -> APIRouter:

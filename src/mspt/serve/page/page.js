@@ -275,7 +275,7 @@ async function scoreFrame() {
     byId("live-score").className = `score ${row.band}`;
     byId("live-band").textContent = row.band;
     byId("live-meter").value = row.score;
-    const advice = ADVICE[row.reason_codes.split(" ")[0]] ?? ""; // one thing at a time; none from here
+    const advice = ADVICE[row.reason_codes.split(" ")[0]] ?? ""; // one thing at a time
     if (byId("live-advice").textContent !== advice) byId("live-advice").textContent = advice;
   } catch (error) {
     byId("live-advice").textContent = error.message;
