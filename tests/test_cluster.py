@@ -65,6 +65,10 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
         make_plan([str(tmp_path / "b.parquet")], column="no")
     with pytest.raises(ConfigError, match="part_photos 0 must be at least 1"):
         make_plan([str(tmp_path)], part_photos=0)
+    with pytest.raises(ConfigError, match=r"scores: lies in .*, which is scored"):
+        make_plan([str(tmp_path)], output=str(tmp_path / "scores"))
+    with pytest.raises(ConfigError, match="lies in s3://bucket/a, which is scored"):
+        make_plan(["s3://bucket/a"], output="s3://bucket/a/scores")
 
 
 # ---- one part ----
@@ -129,8 +133,11 @@ def test_a_table_may_hold_encoded_images(scorer: Scorer, tmp_path: Path, is_pair
     assert "holds no encoded image" in str(rows[-1]["error"])
 
 
-def test_a_table_may_hold_paths(scorer: Scorer, tmp_path: Path) -> None:
-    pq.write_table(pa.table({"path": [*FILES[:3], None, "gone.jpg"]}), tmp_path / "t.parquet")
+@pytest.mark.parametrize("is_category", [False, True])
+def test_a_table_may_hold_paths(scorer: Scorer, tmp_path: Path, is_category: bool) -> None:
+    paths = pa.array([*FILES[:3], None, "gone.jpg"])
+    paths = paths.dictionary_encode() if is_category else paths
+    pq.write_table(pa.table({"path": paths}), tmp_path / "t.parquet")
     part = Part(kind="table", source="t.parquet", column="path", first=1, count=4)
     rows = score_it(scorer, part, tmp_path)
     assert [row["path"] for row in rows] == [*FILES[1:3], "t.parquet#3", "gone.jpg"]
@@ -187,12 +194,14 @@ def test_a_job_gives_the_rows_of_mspt_score_and_goes_on_where_it_stopped(
     assert whole == pq.read_table(tmp_path / "s.parquet").to_pylist()
     (out / "part-0000002.parquet").unlink()
     kept = (out / "part-0000001.parquet").stat().st_mtime_ns
-    (out / ".mspt-draft-of-a-killed-run").write_bytes(b"half")
+    for name in ("of-a-killed-run", "of-one-that-writes"):
+        (out / f".mspt-draft-{name}").write_bytes(b"half")
+    os.utime(out / ".mspt-draft-of-a-killed-run", (0, 0))
     again = run_cli(*command)
     assert "5 parts, 4 of them there before; 5 rows now" in again.stdout
     assert read_rows(out) == whole
     assert (out / "part-0000001.parquet").stat().st_mtime_ns == kept
-    assert not (out / ".mspt-draft-of-a-killed-run").exists()
+    assert [p.name for p in out.glob(".mspt-draft-*")] == [".mspt-draft-of-one-that-writes"]
     other = run_cli(*command, "--factors")
     assert other.returncode == 2
     assert "was begun with other factors (False, now True)" in other.stderr

@@ -358,9 +358,18 @@ def test_faces_are_found_in_the_browser_as_python_finds_them(
 
 @needs_device
 def test_a_site_does_not_replace_other_files(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "device").mkdir()
+    (tmp_path / "device/driver.c").write_text("mine")
     command = [sys.executable, "-m", "mspt", "serve", "--site", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "holds other files; name an empty folder" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert "holds other files, such as device; name an empty folder" in done.stderr
+    site = tmp_path / "site"
+    command[-1] = str(site)
+    for _ in range(2):
+        subprocess.run(command, check=True, capture_output=True)
+    (site / "CNAME").write_text("mine")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "such as CNAME" in done.stderr
+    assert (site / "CNAME").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["device", "site"]

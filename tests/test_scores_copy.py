@@ -232,6 +232,29 @@ def test_a_move_that_was_stopped_goes_on_and_can_be_undone(tmp_path: Path) -> No
     assert not (out / JOURNAL).exists()
 
 
+def test_half_a_line_of_the_journal_stops_no_later_move(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text('{"from": "/x/p.jp')
+    (tmp_path / "1.png").write_bytes(b"1")
+    Journal(tmp_path).move(tmp_path / "1.png", tmp_path / "moved/1.png")
+    assert restore(tmp_path / JOURNAL).restored == 1
+    assert (tmp_path / "1.png").read_bytes() == b"1"
+
+
+def test_a_strangers_journal_puts_no_file_elsewhere(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given/payload").write_bytes(b"x")
+    entry = {"from": str(tmp_path / "home/x"), "to": str(tmp_path / "given/payload")}
+    (tmp_path / "given" / JOURNAL).write_text(f"{json.dumps(entry)}\n")
+    (tmp_path / "work").mkdir()
+    done = run_cli("restore", tmp_path / "given" / JOURNAL, cwd=tmp_path / "work")
+    assert done.returncode == 1
+    assert "home/x lies outside; --within DIR allows a folder" in done.stderr
+    assert not (tmp_path / "home").exists()
+    within = ("--within", tmp_path / "home")
+    assert run_cli("restore", tmp_path / "given" / JOURNAL, *within).returncode == 0
+    assert (tmp_path / "home/x").read_bytes() == b"x"
+
+
 def test_what_is_no_journal_is_refused(run_cli: RunCli, tmp_path: Path) -> None:
     assert "no such journal; `mspt filter --move`" in run_cli("restore", "gone.jsonl").stderr
     (tmp_path / "other.jsonl").write_text('{"path": "a"}\n')

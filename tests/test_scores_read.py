@@ -1,7 +1,9 @@
 """Scores files read back: all forms alike, and a clear word on whatever is wrong with one."""
 
 import csv
+import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -182,6 +184,37 @@ def test_a_missing_file_and_other_encodings_are_told_apart(tmp_path: Path) -> No
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(DataError, match="folder.csv: cannot be read"):
         read(tmp_path / "folder.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("path", "path b'a.png' is not a file name"), ("score", "score b'0.5' is not a number")],
+)
+def test_bytes_of_a_parquet_file_are_no_text(column: str, message: str, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    cells = {"path": "a.png", "score": "0.5", "status": "ok"}
+    cells[column] = cells[column].encode()
+    table = pa.table({name: [cell] for name, cell in cells.items()})
+    importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "s.parquet")
+    with pytest.raises(DataError, match=f"line 1: {re.escape(message)}"):
+        read(tmp_path / "s.parquet")
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_a_table_has_no_column_for_is_not_lost(form: str, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "s.jsonl")
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"path": "d", "score": 0.5, "status": "ok", "more": "x"}\n')
+    file = open_scores(path)
+    with pytest.raises(DataError, match=r"columns that the first row has not \(more\)"):
+        write_rows(tmp_path / f"again.{form}", file.columns, file.rows())
+
+
+@pytest.mark.parametrize("face_px", ["abc", "inf", "99999999999"])
+def test_numbers_that_parquet_cannot_take_are_named(face_px: str, tmp_path: Path) -> None:
+    file = open_scores(write_csv(tmp_path / "s.csv", face_px=[1, face_px, 2]))
+    with pytest.raises(DataError, match=f"line 4: face_px '{face_px}' is not a number"):
+        write_rows(tmp_path / "s.parquet", file.columns, file.rows())
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

@@ -4,6 +4,8 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,10 @@ from conftest import FACES, ORIGINAL, RunCli
 from PIL import Image
 
 from mspt.inference.scorer import Scorer
+from mspt.results import COLUMNS
+from mspt.scores import read
 from mspt.scores.read import open_scores
+from mspt.scores.resume import prepare_output
 from mspt.scores.write import RowWriter, journal_of
 
 FORMS = [".csv", ".jsonl", ".parquet"]
@@ -113,6 +118,42 @@ def test_a_finished_file_takes_more_photos(form: str, run_cli: RunCli, tmp_path:
     done = run_cli("score", *paths, "-o", output, "--resume", *FAST)
     assert done.returncode == 0, done.stderr
     assert [row.path for row in open_scores(output).rows()] == [str(path) for path in paths]
+
+
+def test_a_finished_parquet_file_outlives_ctrl_c_while_it_is_opened_again(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "s.parquet"
+    run_cli("score", FACES, "-o", output, *FAST)
+    before, rows = output.read_bytes(), read.ScoreFile.rows
+
+    def interrupted(file: read.ScoreFile) -> Iterator[read.ScoreRow]:
+        yield from islice(rows(file), 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(read.ScoreFile, "rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_output(output, COLUMNS, resume=True, overwrite=False, model="base", has_faces=False)
+    assert output.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [output], "no part of its rows that would pass for all"
+
+
+def test_a_photo_listed_twice_is_not_resumed(run_cli: RunCli, tmp_path: Path) -> None:
+    output = tmp_path / "s.csv"
+    photos = sorted(FACES.glob("*.png"))[:3]
+    run_cli("score", *photos, "-o", output, *FAST)
+    done = run_cli("score", *photos, photos[0], "-o", output, "--resume", *FAST)
+    assert done.returncode == 2
+    assert f"{photos[0].name} is listed twice" in done.stderr
+
+
+def test_a_bare_carriage_return_is_named(run_cli: RunCli, tmp_path: Path) -> None:
+    output = tmp_path / "s.csv"
+    run_cli("score", FACES, "-o", output, *FAST)
+    output.write_bytes(output.read_bytes().replace(b"bad", b"b\rd"))
+    done = run_cli("score", FACES, "-o", output, "--resume", *FAST)
+    assert done.returncode == 2
+    assert "is not, or not all, rows that mspt wrote" in done.stderr
 
 
 def test_rows_of_another_model_or_other_options_are_refused(

@@ -4,9 +4,13 @@ import asyncio
 import base64
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +19,13 @@ import pytest
 from conftest import FACES, ORIGINAL, encode
 from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.requests import ClientDisconnect
 
 import mspt
 from mspt.errors import ConfigError, ModelError
 from mspt.results import COLUMNS, FACTOR_COLUMNS
 from mspt.serve.app import create_app
+from mspt.serve.metrics import _forget_dead
 from mspt.serve.problems import ProblemError
 from mspt.serve.queue import Queue
 from mspt.serve.routes import _client
@@ -182,6 +188,16 @@ def test_operators_see_health_readiness_and_figures(client: TestClient) -> None:
     assert model["embedded"] == ["base", "fast"]
 
 
+def test_what_a_killed_worker_had_in_flight_is_forgotten(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    files = [tmp_path / f"gauge_livesum_{pid}.db" for pid in (dead.pid, os.getpid())]
+    for file in files:
+        file.write_bytes(b"")
+    _forget_dead(tmp_path)
+    assert [file.exists() for file in files] == [False, True]
+
+
 def test_the_interface_describes_itself(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/v1/score", "/v1/score/batch", "/v1/models"}
@@ -269,9 +285,9 @@ def test_a_photo_that_takes_too_long_keeps_its_thread_until_it_is_done() -> None
     async def ask() -> None:
         queue = Queue(threads=1, max_waiting=9, max_per_client=9)
         with pytest.raises(ProblemError, match=r"took longer than 0.1 s") as late:
-            await queue.run(goes_on.wait, 0.1)
+            await queue.run(goes_on.wait, 0.1, stays)
         assert late.value.status == 422, "asking again would not help"
-        second = asyncio.create_task(queue.run(time.perf_counter, 5))
+        second = asyncio.create_task(queue.run(time.perf_counter, 5, stays))
         await asyncio.sleep(0.1)
         assert not second.done(), "the only thread is still at the first photo"
         freed = time.perf_counter()
@@ -279,6 +295,37 @@ def test_a_photo_that_takes_too_long_keeps_its_thread_until_it_is_done() -> None
         assert await second >= freed
 
     asyncio.run(ask())
+
+
+async def stays() -> bool:
+    return False
+
+
+async def leaves() -> bool:
+    return True
+
+
+def test_a_photo_that_nobody_waits_for_is_not_scored() -> None:
+    async def ask() -> None:
+        queue = Queue(threads=1, max_waiting=9, max_per_client=9)
+        with pytest.raises(ClientDisconnect):
+            await queue.run(lambda: pytest.fail("it was scored"), 5, leaves)
+        assert await queue.run(lambda: 7, 5, stays) == 7, "the thread is free again"
+
+    asyncio.run(ask())
+
+
+def test_a_client_that_hangs_up_is_no_error_of_the_server(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang_up(*_: object, **__: object) -> None:
+        raise ClientDisconnect
+
+    monkeypatch.setattr("mspt.serve.routes.read_uploads", hang_up)
+    with caplog.at_level("INFO", logger="mspt.serve"), suppress(Exception):
+        client.post("/v1/score", content=PHOTO, headers=PNG)
+    (line,) = [record.message for record in caplog.records if record.name == "mspt.serve"]
+    assert json.loads(line)["status"] == 499
 
 
 # ---- what strangers try ----
@@ -303,9 +350,19 @@ def test_faces_cannot_be_found_without_a_detector(
 ) -> None:
     monkeypatch.delenv("MSPT_DETECTOR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    answer = client.post("/v1/score", params={"detect": True}, content=PHOTO, headers=PNG)
-    assert answer.status_code == 422
-    assert "detector" in problem_of(answer) or "opencv" in problem_of(answer)
+    answers = (
+        client.post("/v1/score", params={"detect": True}, content=PHOTO, headers=PNG),
+        client.post("/v1/score/batch", params={"detect": True}, files=form(("a.png", PHOTO))),
+    )
+    for answer in answers:
+        assert answer.status_code == 422
+        assert "detector" in problem_of(answer) or "opencv" in problem_of(answer)
+
+
+def test_a_server_whose_detector_is_none_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
+    with pytest.raises((ConfigError, ModelError)):
+        client_of(detector=str(tmp_path / "bad.onnx"), trust_detector=True)
 
 
 def test_a_face_too_small_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,6 +389,7 @@ def test_any_name_comes_back_as_text(client: TestClient) -> None:
     [
         ("192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
         ("testclient", "testclient"),
     ],
 )

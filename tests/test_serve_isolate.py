@@ -29,18 +29,14 @@ WEBP = {"Content-Type": "image/webp"}
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
-    settings = Settings(
-        model="fast",
-        backend="onnxruntime",
-        detector="absent.onnx",
-        isolate=True,
-        threads=1,
-        timeout_s=1,
-    )
-    with TestClient(create_app(settings)) as made:
-        made.post("/v1/score", content=PHOTO, headers={"Content-Type": "image/png"})
-        yield made
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    settings = Settings(model="fast", backend="onnxruntime", isolate=True, threads=1, timeout_s=1)
+    with pytest.MonkeyPatch.context() as patch:  # no detector
+        patch.delenv("MSPT_DETECTOR", raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        with TestClient(create_app(settings)) as made:
+            made.post("/v1/score", content=PHOTO, headers={"Content-Type": "image/png"})
+            yield made
 
 
 @pytest.fixture(scope="module")
@@ -160,4 +156,4 @@ def test_what_a_process_lacks_is_said(client: TestClient) -> None:
         "/v1/score?detect=true", content=PHOTO, headers={"Content-Type": "image/png"}
     )
     assert answer.status_code == 422
-    assert "absent.onnx" in answer.json()["detail"]
+    assert "mspt detector fetch" in answer.json()["detail"]

@@ -128,16 +128,17 @@ def measure_clients(port: int, photo: Path, seconds: float, count: int) -> tuple
         f"local file = io.open({str(photo)!r}, 'rb'); wrk.body = file:read('*a'); file:close()\n"
         "wrk.method = 'POST'; wrk.headers['Content-Type'] = 'image/jpeg'\n"
         "done = function(summary, latency, requests)\n"
-        "  io.write(summary.requests, ' ', summary.duration, ' ', summary.errors.status, ' ',\n"
+        "  local errors = 0; for _, n in pairs(summary.errors) do errors = errors + n end\n"
+        "  io.write(summary.requests, ' ', summary.duration, ' ', errors, ' ',\n"
         "    latency:percentile(50), ' ', latency:percentile(99))\n"
         "end\n"
     )
     command = ["wrk", "-t1", f"-c{count}", f"-d{seconds:g}s", "--timeout", "60s", "-s", str(script)]
     command.append(f"http://127.0.0.1:{port}/v1/score")
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    requests, microseconds, refused, middle, slow = map(float, text.splitlines()[-1].split())
-    if refused:
-        raise SystemExit(f"{refused:.0f} of {requests:.0f} requests got no score")
+    requests, microseconds, failed, middle, slow = map(float, text.splitlines()[-1].split())
+    if failed:
+        raise SystemExit(f"{failed:.0f} of {requests:.0f} requests got no score")
     rate = requests / microseconds * 1e6
     middle, slow = middle / 1000, slow / 1000
     return (

@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all; files that one run writes to at a time."""
+"""Files that appear whole or not at all, or that one run writes to at a time; where they lie."""
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -63,3 +63,8 @@ def check_unclaimed(path: Path) -> None:
     """Raise WriteError if a run writes to a file now."""
     with path.open("a", encoding="utf-8") as file:
         claim(file)
+
+
+def is_within(path: str, folders: Sequence[Path]) -> bool:
+    """Tell whether a file lies in one of the folders or below; links are not followed."""
+    return any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in folders)

@@ -20,7 +20,19 @@ export class Device {
     });
     const device = new Device(worker);
     worker.onmessage = ({ data }) => device.answer(data);
+    worker.onerror = (event) => device.fail(event.message || "the worker stopped");
     return device;
+  }
+
+  /** Let the worker and its memory go; photos that wait are not scored. */
+  close(): void {
+    this.worker.terminate();
+    this.fail("another model was chosen");
+  }
+
+  private fail(why: string): void {
+    for (const { failed } of this.waiting.values()) failed(new Error(why));
+    this.waiting.clear();
   }
 
   /** Score a photo's centred square, or its faces; it stays in this browser. */

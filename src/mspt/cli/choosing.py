@@ -188,7 +188,7 @@ def _beaten(
     file: "ScoreFile", by: "By", how: "PerPhoto | None", folders: list[Path]
 ) -> frozenset[str]:
     """Return the photos that another of their group beats; say how many, and what was not seen."""
-    from mspt.scores.copy import is_within
+    from mspt.files import is_within
     from mspt.scores.groups import beaten, find_groups
     from mspt.scores.read import file_of
 
@@ -260,15 +260,17 @@ def _copy_photos(
 
 @click.command()
 @click.argument("journal", type=click.Path(path_type=Path))
-def restore(journal: Path) -> None:
+@WITHIN
+def restore(journal: Path, within: tuple[Path, ...]) -> None:
     """Move photos back that `mspt filter --move` moved; JOURNAL is DIR/mspt-moved.jsonl.
 
+    Photos go back to folders below the working directory, and to those that --within names.
     Exit code 1 if a photo could not go back; then the journal stays.
     """
-    from mspt.scores.copy import failure_lines
+    from mspt.scores.copy import allowed_folders, failure_lines
     from mspt.scores.move import restore as move_back
 
-    report = move_back(journal)
+    report = move_back(journal, allowed_folders(journal, within))
     click.echo(f"{report.restored} photos moved back", err=True)
     for line in failure_lines(report.failed):
         click.echo(line, err=True)

@@ -88,6 +88,7 @@ def score(
         listed=read_list(source, column=column) if source else (),
         column="" if source else column,
         part_photos=part,
+        output=output,
     )
     if plan.passed_over:
         click.echo(plan.describe_others(), err=True)

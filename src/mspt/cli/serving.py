@@ -113,9 +113,9 @@ def serve(
     )
     settings.export()
     app = create_app(settings)  # an error of the model's file shows now
-    click.echo(f"http://{host}:{port}  (Ctrl-C stops; accepted requests are finished)", err=True)
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    click.echo(f"{address}  (Ctrl-C stops; accepted requests are finished)", err=True)
     if open_page:
-        address = f"http://{host}:{port}"
         Timer(1.5, webbrowser.open, [address]).start()
     uvicorn.run(
         app if workers == 1 else "mspt.serve.app:create_app",

@@ -65,13 +65,13 @@ def score(
         cpus: of each actor: so many photos are scored at once.
 
     Raises:
-        ConfigError: if nothing is found, or the folder belongs to another job.
+        ConfigError: if nothing is found, or the folder belongs to another job or lies in an input.
         DataError: if an input cannot be read.
         MissingExtraError: if Ray is not installed.
         WriteError: if rows cannot be written.
         ClusterError: if a shard cannot be read, or the cluster fails; started again, it goes on.
     """
-    plan = make_plan(inputs, column=column, part_photos=part_photos)
+    plan = make_plan(inputs, column=column, part_photos=part_photos, output=output)
     return run(
         plan, output, scorer or Scorer(), faces=faces, address=address, actors=actors, cpus=cpus
     )

@@ -137,7 +137,11 @@ def _table_rows(part: Part, base: str) -> Iterator[Item]:
     with _place(part.source, base).open() as file:
         table = pq.ParquetFile(file)
         field = table.schema_arrow.field(part.column)
-        holds_paths = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        holds_paths = any(
+            is_text(kind)
+            for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+        )
         if holds_paths:
             names = (value or f"{part.source}#{row}" for row, value in _cells(table, part))
             yield from _read_ahead(names, base)

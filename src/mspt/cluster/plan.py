@@ -5,6 +5,7 @@ Out:  numbered parts; of each the rows go to one file, so that a part is done or
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -59,6 +60,7 @@ def make_plan(
     listed: Sequence[str] = (),
     column: str = "",
     part_photos: int = 1000,
+    output: str = "",
 ) -> Plan:
     """Divide inputs into parts.
 
@@ -69,13 +71,17 @@ def make_plan(
         listed: photos of a list.
         column: of the tables; default: the first with a known name.
         part_photos: how many photos a part has; a shard has as many as it has.
+        output: where rows will go, which no input may hold: they would be inputs themselves.
 
     Raises:
-        ConfigError: if `part_photos` is below 1, or nothing is found.
+        ConfigError: if `part_photos` is below 1, an input holds the output, or nothing is found.
         DataError: if an input does not exist, or a table has no such column.
     """
     if part_photos < 1:
         raise ConfigError(f"part_photos {part_photos} must be at least 1")
+    for typed in inputs if output else ():
+        if _spelt(output).startswith(_spelt(typed)):
+            raise ConfigError(f"{output}: lies in {typed}, which is scored; name another folder")
     plan, photos = Plan(), list[str]()
 
     def end_part(at_least: int) -> None:
@@ -113,6 +119,11 @@ def _files_of(inputs: Sequence[str], listed: Sequence[str], plan: Plan) -> Itera
             else:
                 yield name
     yield from listed
+
+
+def _spelt(address: str) -> str:
+    """Return an address as all addresses below it begin."""
+    return f"{address if '://' in address else os.path.abspath(address)}".rstrip("/") + "/"
 
 
 def _local_files(typed: str) -> list[str]:

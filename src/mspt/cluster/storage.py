@@ -5,6 +5,7 @@ Out:  their bytes, what a folder holds, and files that appear whole or not at al
 """
 
 import os
+import time
 import uuid
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from mspt.errors import DataError, MissingFileError, WriteError
 
 _WHOLE_WHEN_CLOSED = ("s3", "gcs", "abfs")  # object stores show a file once it is complete
 _DRAFT = ".mspt-draft-"
+_WRITTEN_S = 3600  # within which a draft has become a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,10 @@ class Place:
             raise WriteError(f"{self.path}: cannot be written: {error}") from error
 
     def remove_drafts(self) -> None:
-        """Delete what killed runs left half-written in this folder."""
+        """Delete what killed runs left half-written in this folder, not what one writes now."""
         for info in self.system.get_file_info(fs.FileSelector(self.path)):
-            if info.base_name.startswith(_DRAFT):
+            is_old = info.mtime_ns is None or time.time() - info.mtime_ns / 1e9 > _WRITTEN_S
+            if info.base_name.startswith(_DRAFT) and is_old:
                 self.system.delete_file(info.path)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from mspt.errors import DataError, DecodeError, WriteError
-from mspt.files import whole_file
+from mspt.files import is_within, whole_file
 from mspt.inference.shards import read_member, split_member
 from mspt.inference.video import FRAME_MARK
 from mspt.scores.move import Journal
@@ -107,11 +107,6 @@ def _is_there(photo: str) -> bool:
 def allowed_folders(scores: Path, within: Sequence[Path]) -> list[Path]:
     """Return the folders whose photos a scores file may speak of: its own, here, and named ones."""
     return [Path(os.path.abspath(folder)) for folder in (scores.parent, Path(), *within)]
-
-
-def is_within(path: str, folders: Sequence[Path]) -> bool:
-    """Tell whether a file lies in one of the folders or below; links are not followed."""
-    return any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in folders)
 
 
 def _check_place(path: Path, within: Sequence[Path]) -> None:

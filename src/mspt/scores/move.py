@@ -9,12 +9,12 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mspt.errors import DataError, WriteError
-from mspt.files import whole_file
+from mspt.files import is_within, whole_file
 
 JOURNAL = "mspt-moved.jsonl"
 
@@ -25,6 +25,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         """Go on with the folder's journal, if it has one."""
         self._path = folder / JOURNAL
+        _drop_half_line(self._path)
         self._moved = {source for source, _ in read_journal(self._path)}
 
     def has(self, source: str) -> bool:
@@ -48,6 +49,15 @@ class Journal:
             raise WriteError(
                 f"{source}: cannot be moved to {target}: {error.strerror or error}"
             ) from error
+
+
+def _drop_half_line(path: Path) -> None:
+    """Cut off what a killed run left of a line: that photo was not moved."""
+    if path.exists():
+        written = path.read_bytes()
+        whole = written.rfind(b"\n") + 1
+        if whole < len(written):
+            os.truncate(path, whole)
 
 
 def move_file(source: Path, target: Path) -> None:
@@ -88,17 +98,21 @@ class RestoreReport:
     failed: list[tuple[str, str]] = field(default_factory=list)  # where it is or was, and why
 
 
-def restore(journal: Path) -> RestoreReport:
+def restore(journal: Path, within: Sequence[Path] = ()) -> RestoreReport:
     """Move photos back to where they were, the last one first; then the journal goes, too.
 
     What cannot go back stays, and so does the journal.
+
+    Args:
+        journal: in the folder that photos were moved into.
+        within: folders into which photos may go back; none: all. A journal may be a stranger's.
 
     Raises:
         DataError: if there is no such journal.
     """
     if not journal.is_file():
         raise DataError(f"{journal}: no such journal; `mspt filter --move` writes {JOURNAL}")
-    report = RestoreReport()
+    report, folder = RestoreReport(), Path(os.path.abspath(journal.parent))
     for source, target in reversed(list(read_journal(journal))):
         if not os.path.lexists(target):
             if not os.path.lexists(source):
@@ -106,6 +120,9 @@ def restore(journal: Path) -> RestoreReport:
             continue
         if os.path.lexists(source):
             report.failed.append((target, f"{source} exists again"))
+            continue
+        if within and not (is_within(source, within) and is_within(target, [folder])):
+            report.failed.append((target, f"{source} lies outside; --within DIR allows a folder"))
             continue
         try:
             move_file(Path(target), Path(source))

@@ -15,9 +15,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from mspt.files import whole_file
+from mspt.files import is_within, whole_file
 from mspt.results import BANDS
-from mspt.scores.copy import is_within
 from mspt.scores.read import ScoreRow, file_of
 from mspt.scores.summary import PERCENTILES, Summary
 from mspt.scores.thumbnails import THUMB_PX, thumbnail_uri

@@ -22,12 +22,14 @@ from mspt.files import whole_file
 from mspt.image.decode import read_file
 from mspt.inference.shards import read_member, split_member
 from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
-from mspt.scores.write import csv_writer, write_parquet
+from mspt.scores.write import Row, csv_writer, write_parquet
 
 NEEDED = ("path", "score", "status")
 WRITTEN_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 _NUMBER_COLUMNS = {c for c in (*COLUMNS, *FACTOR_COLUMNS) if type_of_column(c) != "str"}
+_NUMERIC = (str, int, float)  # what may say a number; Parquet's bytes do not
+_MOST_INT = 2**31 - 1  # in Parquet
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 Cells = Mapping[str, Any]  # text in a .csv, JSON's or Arrow's values in the others
@@ -151,9 +153,8 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[ScoreRow
     path = Path(path)
     check_written_suffix(path)
     if path.suffix.lower() == ".parquet":
-        cells = ({c: _arrow_cell(c, row.cells.get(c)) for c in columns} for row in rows)
         with whole_file(path) as draft:
-            write_parquet(draft, columns, cells)
+            write_parquet(draft, columns, _arrow_rows(columns, rows))
         return
     as_csv = path.suffix.lower() == ".csv"
     # What UTF-8 cannot hold comes only from JSON written by others; it must not end a run.
@@ -175,13 +176,41 @@ def check_written_suffix(path: Path) -> None:
         )
 
 
-def _arrow_cell(name: str, cell: object) -> str | int | float | None:
+def _arrow_rows(columns: Sequence[str], rows: Iterable[ScoreRow]) -> Iterator[Row]:
+    known = frozenset(columns)
+    for row in rows:
+        _check_known(row.cells, known)
+        yield {column: _arrow_cell(row, column) for column in columns}
+
+
+def _check_known(cells: Cells, known: frozenset[str]) -> None:
+    """Refuse a row of JSON lines that has more than the first one: a table has no place for it."""
+    if further := cells.keys() - known:
+        raise DataError(
+            f"a row of {cells['path']!r} has columns that the first row has not "
+            f"({', '.join(sorted(further))}); write to a .jsonl file instead"
+        )
+
+
+def _arrow_cell(row: ScoreRow, name: str) -> str | int | float | None:
+    cell = row.cells.get(name)
     if cell is None or cell == "":
         return None
     if name not in _NUMBER_COLUMNS:
         return str(cell)
-    number = float(str(cell))
-    return int(number) if type_of_column(name) == "int" else number
+    try:
+        number = float(str(cell))
+        if type_of_column(name) == "float":
+            return number
+        whole = int(number)
+    except (ValueError, OverflowError):
+        whole = _MOST_INT + 1
+    if abs(whole) > _MOST_INT:
+        raise DataError(
+            f"line {row.line}: {name} {cell!r} is not a number that Parquet's column takes; "
+            "correct it, or write to a .csv or .jsonl file"
+        )
+    return whole
 
 
 def _csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Cells], object]:
@@ -192,11 +221,7 @@ def _csv_writer(file: IO[str], columns: Sequence[str]) -> Callable[[Cells], obje
         if isinstance(cells, CsvCells) and cells.columns == columns:
             write_cells(cells.fields)
             return
-        if further := cells.keys() - known:
-            raise DataError(
-                f"a row of {cells['path']!r} has columns that the first row has not "
-                f"({', '.join(sorted(further))}); write to a .jsonl file instead"
-            )
+        _check_known(cells, known)
         write_cells([cells.get(column, "") for column in columns])
 
     return write
@@ -230,8 +255,10 @@ def _check_row(line: int, cells: Cells) -> ScoreRow:
     try:
         path, cell, status = cells["path"], cells["score"], cells["status"]
         score = None if cell is None or cell == "" else _read_score(cell)
-        if not (isinstance(path, str) and path.isascii()):
-            os.fsencode(path)  # slower, and refuses what is no text
+        if not isinstance(path, str):
+            raise TypeError
+        if not path.isascii():
+            os.fsencode(path)  # slower
     except KeyError as error:
         raise ValueError(f"has no column {error.args[0]}, unlike the first row") from error
     except (TypeError, UnicodeEncodeError) as error:
@@ -246,8 +273,8 @@ def _check_row(line: int, cells: Cells) -> ScoreRow:
 def _read_score(cell: Any) -> float:  # noqa: ANN401 - what a file holds
     """Return the score in a cell."""
     try:
-        score = float(cell)
-    except (TypeError, ValueError, OverflowError):
+        score = float(cell) if isinstance(cell, _NUMERIC) else math.nan
+    except (ValueError, OverflowError):
         score = math.nan
     if 0 <= score <= 1 and not isinstance(cell, bool):
         return score

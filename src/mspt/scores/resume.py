@@ -9,6 +9,7 @@ Parquet cannot be appended to: rows wait in NAME.parquet.rows.jsonl until the ru
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from mspt.errors import ConfigError, DataError
 from mspt.files import check_unclaimed
 from mspt.inference.shards import split_member
 from mspt.inference.video import FRAME_MARK, is_video
-from mspt.scores.write import RowWriter, check_form, journal_of, valid_text
+from mspt.scores.write import check_form, journal_of, valid_text
 
 _Place = tuple[int, dict[str, str]]  # where a row ends, in bytes, and its cells as text
 
@@ -66,19 +67,27 @@ def prepare_output(
 
 
 def leave_out(images: Sequence[str], done: frozenset[str]) -> list[str]:
-    """Return the photos and videos that have no rows yet."""
+    """Return the photos and videos that have no rows yet.
+
+    Raises:
+        ConfigError: if one is listed twice: which of its rows are there cannot be told.
+    """
+    if done and len(set(images)) < len(images):
+        twice = next(image for image, count in Counter(images).items() if count > 1)
+        raise ConfigError(
+            f"{twice} is listed twice, so that --resume cannot tell how often it was scored; list "
+            "every photo once"
+        )
     return [image for image in images if valid_text(image) not in done]
 
 
 def _unpack(output: Path, kept: Path, columns: Sequence[str]) -> None:
     """Turn a finished Parquet file back into rows that can be added to."""
-    from mspt.scores.read import open_scores
+    from mspt.scores.read import open_scores, write_rows
 
     file = open_scores(output)
     _check_columns(output, file.columns, columns)
-    with RowWriter(output, columns) as rows:
-        rows.copy(row.cells for row in file.rows())
-        rows.keep_open()
+    write_rows(kept, columns, file.rows())  # at once: a part of them would pass for all
 
 
 def _cut_back(path: Path, columns: Sequence[str], model: str, has_faces: bool) -> frozenset[str]:
@@ -125,16 +134,19 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
                 yield line.decode("utf-8", "replace")
 
     reader = csv.reader(lines())
-    header = next(reader, None)
-    if header is None:
-        return
-    _check_columns(path, header, columns)
-    for fields in reader:
-        if len(fields) != len(columns):
-            if next(reader, None) is None:
-                return
-            raise _no_rows(path)
-        yield place, dict(zip(columns, fields, strict=True))
+    try:
+        header = next(reader, None)
+        if header is None:
+            return
+        _check_columns(path, header, columns)
+        for fields in reader:
+            if len(fields) != len(columns):
+                if next(reader, None) is None:
+                    return
+                raise _no_rows(path)
+            yield place, dict(zip(columns, fields, strict=True))
+    except csv.Error as error:
+        raise _no_rows(path) from error
 
 
 def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[_Place]:

@@ -61,11 +61,6 @@ class RowWriter:
         """
         self._write(result.to_dict() | {"path": valid_text(result.path)})
 
-    def copy(self, rows: Iterable[Row]) -> None:
-        """Write rows as they are."""
-        for row in rows:
-            self._write(row)
-
     def _write(self, cells: Row) -> None:
         file = journal_of(self._path)
         whole = file.stat().st_size  # every row reaches the disk at once
@@ -80,10 +75,6 @@ class RowWriter:
                 f"{self._path}: cannot be written: {error.strerror or error}; the rows so far are "
                 "kept. Make room and go on with --resume"
             ) from error
-
-    def keep_open(self) -> None:
-        """Leave the file such that rows can be added later, also where that takes a journal."""
-        self._is_done = False
 
     def __enter__(self) -> Self:
         return self

@@ -26,6 +26,7 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import mspt
@@ -42,6 +43,7 @@ DESCRIPTION = (
 )
 _log = logging.getLogger("mspt.serve")
 LOG_VARIABLE = "MSPT_LOG"  # WARNING leaves out the lines of requests that went well
+_GONE = 499  # nginx's number for a client that did not wait; nobody is told
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -135,6 +137,8 @@ class _Watch:
         with self._metrics.in_flight.track_inprogress():
             try:
                 await self._app(scope, receive, send_on)
+            except ClientDisconnect:
+                status = _GONE
             except Exception:
                 _log.exception("an error of the server's own")
                 if status is not None:
@@ -143,7 +147,8 @@ class _Watch:
                     HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server's own; its log has it"
                 )
                 await problem.response()(scope, receive, send_on)
-        self._note(_route_of(scope), status, time.perf_counter() - begun)
+            finally:
+                self._note(_route_of(scope), status, time.perf_counter() - begun)
 
     def _note(self, route: str, status: int | None, seconds: float) -> None:
         self._metrics.requests.labels(route, str(status)).inc()

@@ -7,6 +7,7 @@ Out:  /device/models.json, the files that it names, or `write_site`: the page as
 
 import json
 import shutil
+import tempfile
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from mspt.errors import ConfigError, ModelError
+from mspt.errors import ConfigError, ModelError, WriteError
 from mspt.image.decode import MIN_SIDE_PX
 from mspt.image.factors import (
     BLOCKS_SHOW,
@@ -39,6 +40,7 @@ from mspt.serve.settings import Settings
 PAGE = Path(str(resources.files("mspt.serve").joinpath("page")))
 _BUILT = "device"  # folder of the page that `make web` fills
 _DETECTOR = "detector.onnx"
+_ABOUT = "models.json"
 
 
 def is_built() -> bool:
@@ -104,7 +106,7 @@ def device_routes(settings: Settings) -> APIRouter:
     if detector:
         files[_DETECTOR] = detector
 
-    @router.get("/device/models.json")
+    @router.get(f"/device/{_ABOUT}")
     def models() -> Response:  # on a thread: the first time, both models are opened
         about = describe_models(
             has_server=True,
@@ -133,24 +135,44 @@ def write_site(folder: Path, detector: Path | None) -> None:
 
     Raises:
         ConfigError: if the folder has other files, or the page was not built.
+        WriteError: if it cannot be written.
     """
     if not is_built():
         raise ConfigError("the part that runs in the browser is not built; run `make web`")
-    if folder.exists() and any(folder.iterdir()) and not (folder / _BUILT).is_dir():
-        raise ConfigError(f"{folder}: holds other files; name an empty folder, or a new one")
-    found = detector.read_bytes() if detector else None  # it may lie in the folder
-    shutil.rmtree(folder, ignore_errors=True)
+    _check_site(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".mspt-site-", dir=folder.parent) as draft:
+            _fill_site(Path(draft, "site"), detector)
+            for new in Path(draft, "site").iterdir():
+                old = folder / new.name
+                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+                new.replace(old)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _check_site(folder: Path) -> None:
+    """Refuse a folder that is neither empty nor an earlier site and nothing else."""
+    found = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    others = found - {entry.name for entry in PAGE.iterdir()}
+    if others or (found and not (folder / _BUILT / _ABOUT).is_file()):
+        raise ConfigError(
+            f"{folder}: holds other files, such as {min(others or found)}; name an empty folder, "
+            "or a new one"
+        )
+
+
+def _fill_site(folder: Path, detector: Path | None) -> None:
     shutil.copytree(PAGE, folder)
     for name, path in embedded_models().items():
         shutil.copyfile(path, folder / _BUILT / f"{name}.onnx")
-    if found:
-        (folder / _BUILT / _DETECTOR).write_bytes(found)
-    about = json.dumps(
-        describe_models(
-            has_server=False,
-            has_detector=found is not None,
-            max_faces=Settings().max_faces,
-            max_pixels=MAX_PIXELS,
-        )
+    if detector:
+        shutil.copyfile(detector, folder / _BUILT / _DETECTOR)
+    about = describe_models(
+        has_server=False,
+        has_detector=detector is not None,
+        max_faces=Settings().max_faces,
+        max_pixels=MAX_PIXELS,
     )
-    (folder / _BUILT / "models.json").write_text(about, encoding="utf-8")
+    (folder / _BUILT / _ABOUT).write_text(json.dumps(about), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Photos scored in processes of their own: one that takes too long or too much ends only itself.
 
 In:   Settings; Uploads.
-Out:  their rows; a ProblemError for the photo whose process was killed or died.
+Out:  their rows; a PhotoProblemError for the photo whose process was killed or died.
 
 A thread cannot be stopped; a process can. pebble kills it, and starts another in its place.
 """
@@ -19,7 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from mspt.inference.scorer import BYTES_PER_PIXEL
 from mspt.serve.photos import PhotoScorer, Row
-from mspt.serve.problems import ProblemError, busy
+from mspt.serve.problems import PhotoProblemError, busy
 from mspt.serve.settings import Settings
 from mspt.serve.upload import Upload
 
@@ -48,7 +48,8 @@ class IsolatedScorer:
         """Return the rows of one photo.
 
         Raises:
-            ProblemError: 422 if its process took too long or died, 503 if none can be started.
+            PhotoProblemError: if its process took too long or died.
+            ProblemError: 503 if none can be started.
             ConfigError, MissingExtraError: as `PhotoScorer.score`.
         """
         wish = {"detect": detect, "factors": factors, "crop": crop}
@@ -70,10 +71,10 @@ class IsolatedScorer:
             return work.result()
         except TimeoutError as error:
             why = f"the photo took longer than {seconds:g} s to score; send a smaller one"
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, why) from error
+            raise PhotoProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, why) from error
         except ProcessExpired as error:
             why = "the process that read the photo died; save it anew, or send a smaller one"
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, why) from error
+            raise PhotoProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, why) from error
 
     def _replace(self, broken: ProcessPool) -> None:
         with self._lock:

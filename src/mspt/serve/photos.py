@@ -20,6 +20,7 @@ from mspt.results import QualityScore
 from mspt.serve.settings import Settings
 from mspt.serve.upload import Upload
 
+_KEPT = 64 * 2**20  # bytes, per thread: of photos up to 10 megapixels or so
 CROP_PX = 640  # longest side of a square that is sent back
 Row = dict[str, Any]
 
@@ -33,7 +34,7 @@ class PhotoScorer:
         Raises:
             ConfigError, ModelError: as `Scorer`.
         """
-        keep_freed_memory()  # for the next photo: this process does nothing else
+        keep_freed_memory(_KEPT)  # for the next photo: this process does nothing else
         self.model = Scorer(
             settings.model,
             backend=settings.backend,
@@ -43,6 +44,8 @@ class PhotoScorer:
         )
         self._scorers = {False: self.model, True: self.model.with_factors()}
         self._faces = FaceSearch(max_faces=settings.max_faces)
+        if settings.detector:
+            self.model.score_photos([], faces=self._faces)  # a bad file shows now
 
     def score(self, upload: Upload, *, detect: bool, factors: bool, crop: bool) -> list[Row]:
         """Return the rows of one photo.

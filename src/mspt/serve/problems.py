@@ -34,6 +34,10 @@ class ProblemError(Exception):
         )
 
 
+class PhotoProblemError(ProblemError):
+    """Why one photo was not scored: others of the same request may be."""
+
+
 def too_large(what: str, size: int | None, limit: int) -> ProblemError:
     """Return 413: a body or a photo of more bytes than are taken."""
     has = f"{size:,} bytes" if size is not None else "more"

@@ -9,13 +9,15 @@ thread is not given to anybody else before.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TypeVar
 
-from mspt.serve.problems import ProblemError, busy
+from starlette.requests import ClientDisconnect
+
+from mspt.serve.problems import PhotoProblemError, ProblemError, busy
 
 T = TypeVar("T")
 _RETRY_S = 1
@@ -66,19 +68,25 @@ class Queue:
             if not self._clients[client]:
                 del self._clients[client]
 
-    async def run(self, work: Callable[[], T], timeout_s: float) -> T:
-        """Run a function on a thread as soon as one is free.
+    async def run(
+        self, work: Callable[[], T], timeout_s: float, is_gone: Callable[[], Awaitable[bool]]
+    ) -> T:
+        """Run a function on a thread as soon as one is free, if somebody still waits for it.
 
         Raises:
-            ProblemError: 422 if it takes longer than `timeout_s`: asking again would not help.
+            PhotoProblemError: 422 if it takes longer than `timeout_s`: asking again would not help.
+            ClientDisconnect: if nobody waits any more.
         """
         await self._free.acquire()
+        if await is_gone():
+            self._free.release()
+            raise ClientDisconnect
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         future.add_done_callback(self._release)
         try:
             return await asyncio.wait_for(asyncio.shield(future), timeout_s)
         except TimeoutError:
-            raise ProblemError(
+            raise PhotoProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"the photo took longer than {timeout_s:g} s to score; send a smaller one",
             ) from None

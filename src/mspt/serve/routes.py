@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from mspt.inference.models import embedded_models
 from mspt.serve import metrics as figures
 from mspt.serve.photos import Row
-from mspt.serve.problems import ProblemError
+from mspt.serve.problems import PhotoProblemError, ProblemError
 from mspt.serve.service import Service
 from mspt.serve.settings import TOKEN_VARIABLE
 from mspt.serve.upload import Upload, read_uploads
@@ -72,9 +72,11 @@ def scoring_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1", dependencies=[Depends(show_token)])
     settings = service.settings
 
-    async def score_one(upload: Upload, detect: bool, factors: bool, crop: bool) -> list[Row]:
+    async def score_one(
+        request: Request, upload: Upload, detect: bool, factors: bool, crop: bool
+    ) -> list[Row]:
         work = partial(service.score, upload, detect=detect, factors=factors, crop=crop)
-        return await service.queue.run(work, service.patience_s)
+        return await service.queue.run(work, service.patience_s, request.is_disconnected)
 
     @router.post(
         "/score",
@@ -93,7 +95,7 @@ def scoring_routes(service: Service) -> APIRouter:
         """Score one photo: the body is the photo, or a form with one file."""
         async with service.queue.admit(_client(request)):
             (upload,) = await read_uploads(request, settings, max_files=1)
-            rows = await score_one(upload, detect, factors, crop)
+            rows = await score_one(request, upload, detect, factors, crop)
         is_of_photo = rows[0]["face"] is None  # a face too small is an answer, not a bad request
         if is_of_photo and rows[0]["status"] in ("unreadable", "too_small", "too_large"):
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(rows[0]["error"]), row=rows[0])
@@ -116,8 +118,8 @@ def scoring_routes(service: Service) -> APIRouter:
             photos = []
             for upload in uploads:
                 try:
-                    rows = await score_one(upload, detect, factors, crop)
-                except ProblemError as problem:
+                    rows = await score_one(request, upload, detect, factors, crop)
+                except PhotoProblemError as problem:
                     rows = [service.failed_row(upload, problem.detail)]
                 photos.append({"rows": rows})
         return {"photos": photos}
@@ -162,6 +164,6 @@ def _client(request: Request) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:  # a socket's file, or a test
         return host
-    if address.version == 6:
+    if address.version == 6 and not address.ipv4_mapped:
         return str(ipaddress.ip_network((address, _CUSTOMER_BITS), strict=False))
     return host

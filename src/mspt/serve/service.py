@@ -5,11 +5,12 @@ Out:  rows as the command line writes them.
 """
 
 import hmac
+import os
 from http import HTTPStatus
 
 from fastapi import Request
 
-from mspt.errors import ConfigError, DecodeError, MissingExtraError
+from mspt.errors import ConfigError, DecodeError, MissingExtraError, ModelError
 from mspt.parallel import usable_cores
 from mspt.results import QualityScore
 from mspt.serve.isolate import IsolatedScorer
@@ -46,12 +47,12 @@ class Service:
         """Return the rows of one photo; on a thread.
 
         Raises:
-            ProblemError: 422 if faces are wanted and this server has nothing to find them with, or
-                the photo's process was killed or died.
+            ProblemError: 422 if faces are wanted and this server has nothing to find them with.
+            PhotoProblemError: 422 if the photo's process was killed or died.
         """
         try:
             rows = self._score(upload, detect=detect, factors=factors, crop=crop)
-        except (ConfigError, MissingExtraError) as error:
+        except (ConfigError, MissingExtraError, ModelError) as error:
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
         for row in rows:
             self.metrics.photos.labels(row["status"]).inc()
@@ -65,8 +66,8 @@ class Service:
 
     def is_allowed(self, request: Request) -> bool:
         """Tell whether a request shows the token, in a time that says nothing of it."""
-        shown = request.headers.get("authorization", "").encode()
-        return not self.token or hmac.compare_digest(shown, f"Bearer {self.token}".encode())
+        shown = request.headers.get("authorization", "").encode("latin-1")  # the bytes that came
+        return not self.token or hmac.compare_digest(shown, os.fsencode(f"Bearer {self.token}"))
 
     def close(self) -> None:
         """End threads and processes when their work is done."""

@@ -53,6 +53,11 @@ function changePlace() {
   byId("where-server").hidden = isHere();
   byId("where-here").hidden = byId("model-label").hidden = !isHere();
   byId("detect-label").hidden = isHere() && !findsHere;
+  closeDevice();
+}
+
+function closeDevice() {
+  device?.then((opened) => opened.close()).catch(() => {});
   device = null;
 }
 
@@ -309,7 +314,7 @@ for (const id of ["files", "folder"])
     target.value = "";
   });
 byId("here").addEventListener("change", changePlace);
-byId("model").addEventListener("change", () => (device = null));
+byId("model").addEventListener("change", closeDevice);
 byId("least").addEventListener("input", () => {
   cards.forEach(mark);
   say(summary());
