@@ -21,7 +21,8 @@ data/%/graded.csv: data/%/manifest.csv $(wildcard labels/grades/*.csv)
 data/base-9.1.onnx data/fast-8.1.onnx: COMMIT := f61c717
 data/base-10.onnx data/fast-9.onnx: COMMIT := 61642a6
 data/base-11.onnx: COMMIT := 71af0c2
-data/base-9.1.onnx data/fast-8.1.onnx data/base-10.onnx data/fast-9.onnx data/base-11.onnx:
+data/base-12.onnx: COMMIT := cb93f07
+data/base-9.1.onnx data/fast-8.1.onnx data/base-10.onnx data/fast-9.onnx data/base-11.onnx data/base-12.onnx:
 	mkdir -p $(@D)
 	git show $(COMMIT):src/mspt/inference/weights/$(firstword $(subst -, ,$(@F))).onnx > $@
 
