@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,6 +99,21 @@ class ScoreFile:
                 raise DataError(f"{self.path}, line {line}: {error}") from error
             if row.path not in self.left_out:
                 yield row
+
+    def pick(self, places: Container[int]) -> dict[int, ScoreRow]:
+        """Return the rows at these places among those with a score, counted from 0.
+
+        Faster than `rows`: only what is picked is checked, so read through the file once before.
+        """
+        found = dict[int, ScoreRow]()
+        place = 0
+        for line, cells in _reader_of(self.path)(self.path):
+            if cells["status"] != "ok" or (self.left_out and cells["path"] in self.left_out):
+                continue
+            if place in places:
+                found[place] = _check_row(line, cells)
+            place += 1
+        return found
 
 
 def open_scores(path: str | Path) -> ScoreFile:

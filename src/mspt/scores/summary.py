@@ -7,7 +7,6 @@ Not here: how it looks (page.py).
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,7 +123,8 @@ def summarise(
     chosen = _extremes(scores, shown)
     if min_score is not None:
         chosen |= _around(scores, cut_at(min_score).score, shown)
-    picked = _pick(file.rows(), chosen)
+    found = file.pick({place for places in chosen.values() for place in places})
+    picked = {name: [found[place] for place in places] for name, places in chosen.items()}
     return Summary(
         file=file.path.name,
         rows=tally.rows,
@@ -198,11 +198,3 @@ def _around(scores: Vector, min_score: float, shown: int) -> Places:
         "below": dropped[:shown].tolist(),
         "sample": dropped[evenly].tolist(),
     }
-
-
-def _pick(rows: Iterable[ScoreRow], places: Places) -> dict[str, list[ScoreRow]]:
-    """Return the rows at the places, reading through all rows once."""
-    wanted = {place for listed in places.values() for place in listed}
-    scored = (row for row in rows if row.score is not None)
-    found = {place: row for place, row in enumerate(scored) if place in wanted}
-    return {name: [found[place] for place in listed] for name, listed in places.items()}
