@@ -6,7 +6,7 @@ python examples/selfie_check.py examples/faces/underexposure-0.6.png
 import json
 import os
 import sys
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 ADDRESS = os.environ.get("MSPT_ADDRESS", "http://127.0.0.1:8000")
@@ -17,6 +17,10 @@ ADVICE = {
     "dark": "turn to the light",
     "bright": "move away from the light",
     "small": "come closer",
+    "blocky": "send the photo as the camera saved it",
+    "flat": "wipe the lens, and keep lamps out of the picture",
+    "colour_cast": "find white light",
+    "uneven_light": "turn until both sides are lit",
 }
 
 
@@ -32,6 +36,10 @@ def main(photo: str) -> None:
             row = json.load(answer)["rows"][0]
     except HTTPError as error:
         raise SystemExit(json.load(error)["detail"]) from error
+    except URLError as error:
+        raise SystemExit(f"{ADDRESS}: no server; start `mspt serve` ({error.reason})") from error
+    if row["score"] is None:  # with ?detect=true: no face was found
+        raise SystemExit(row["error"])
     print(f"{row['score']:.2f} {row['band']}")
     if row["score"] < GOOD_ENOUGH:
         codes = row["reason_codes"].split()

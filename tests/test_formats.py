@@ -39,7 +39,9 @@ HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100
 
 def test_heic_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pi_heif", None)
-    with pytest.raises(DecodeError, match=r'HEIC needs the extra \[heif\]: pip install "mspt-face'):
+    with pytest.raises(
+        DecodeError, match=r'HEIC needs the extra \[heif\]: pip install "\.\[heif\]"'
+    ):
         decode_rgb(HEIC_START)
 
 

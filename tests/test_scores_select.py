@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
-from conftest import FACES, ORIGINAL, ROOT
+from conftest import FACES, ORIGINAL, ROOT, RunCli
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -394,3 +394,12 @@ def test_what_the_module_names_is_there() -> None:
 
     assert all(getattr(public, name) for name in public.__all__)
     assert not hasattr(public, "no_such_name")
+
+
+def test_the_scores_file_is_never_written_over(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("path,score,status\na.png,0.5,ok\nb.png,0.6,ok\n")
+    before = (tmp_path / "s.csv").read_bytes()
+    done = run_cli("filter", "s.csv", "--top", "1", "-o", "./s.csv")
+    assert done.returncode == 2
+    assert "s.csv: is the scores file itself; name another one" in done.stderr
+    assert (tmp_path / "s.csv").read_bytes() == before

@@ -68,7 +68,7 @@ BEST_OF_GROUP = click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Rows: .csv, .jsonl or .parquet.",
+    help="Rows: .csv, .jsonl or .parquet; replaces a file of that name.",
 )
 def filter_(
     scores: Path,
@@ -124,6 +124,8 @@ def filter_(
     if output:
         check_written_suffix(output)
     file = open_scores(scores)
+    if output and output.exists() and output.samefile(scores):
+        raise ConfigError(f"{output}: is the scores file itself; name another one")
     folders = allowed_folders(scores, within)
     beaten = _beaten(file, best_of_group, per_photo, folders) if best_of_group else frozenset()
     read_rows = partial(_rows_of, file, per_photo)

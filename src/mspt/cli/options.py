@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
-BACKEND_HELP = "auto (onnxruntime), onnxruntime, or openvino (extra [fast])."
+BACKEND_HELP = "auto, onnxruntime, or openvino (extra [fast]); auto: openvino in bf16 if it agrees."
 MODEL_HELP = "Embedded model's name, or an .onnx file."
 DETECTOR_HELP = "YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got."
 TRUST_HELP = "Take a detector's file that is not known."

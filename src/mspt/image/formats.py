@@ -53,7 +53,7 @@ class CameraRawError(DecodeError):
         """Say what to do."""
         super().__init__(
             f"{CAMERA_RAW}; save it as JPEG, score the camera's own JPEG, or let the extra [raw] "
-            'find that in the file: pip install "mspt-face[raw]"'
+            'find that in the file: pip install ".[raw]" in the checkout'
         )
 
 
@@ -82,7 +82,7 @@ def _explain_unread(data: bytes) -> str:
     if data.startswith(_JXL_MAGIC):
         return "JPEG XL, which is not read here; save it as PNG or JPEG"
     if is_heif(data):
-        return 'HEIC needs the extra [heif]: pip install "mspt-face[heif]"'
+        return 'HEIC needs the extra [heif]: pip install ".[heif]" in the checkout'
     if data[4:8] == b"ftyp" and data[8:11] == b"crx":
         return CAMERA_RAW
     if data.startswith(_RAW_MAGIC):

@@ -122,12 +122,15 @@ def _check_stage_data(
             f"stage {number}: sources {unknown} are not in the training data, which has "
             f"{sorted(known)}"
         )
-    for name, entries, least in (("train", train, stage.batch), ("val", val, MIN_IMAGES)):
+    for name, entries, least, remedy in (
+        ("train", train, stage.batch, "lower the batch"),
+        ("val", val, MIN_IMAGES, "raise val_share"),
+    ):
         count = len(select_entries(entries, sources=stage.sources))
         if count < least:
             raise DataError(
                 f"stage {number}: {count} {name} images of its sources, but it needs {least}; "
-                "lower the batch or add images"
+                f"{remedy} or add images"
             )
 
 
