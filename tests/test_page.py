@@ -279,7 +279,7 @@ def test_the_browser_says_why_as_python_does(
 ) -> None:
     photos = [*sorted(FACES.iterdir()), *make_photos(tmp_path / "made")]
     browser.get(f"{site}/")
-    browser.set_script_timeout(_PATIENCE_S)
+    browser.set_script_timeout(4 * _PATIENCE_S)
     browser.execute_script(_OWN_FILES)
     browser.find_element("id", "own").send_keys("\n".join(map(str, photos)))
     found = browser.execute_script(f"return (async () => {{{_DEVICE_ROWS}}})()")
