@@ -1,13 +1,10 @@
 """The page of `mspt serve` in a real browser: Debian's chromium and its driver."""
 
-import functools
-import http.server
 import io
 import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,22 +167,16 @@ def test_no_serious_fault_for_people_who_cannot_see_or_point(
 needs_device = pytest.mark.skipif(not is_built(), reason="not built: make web")
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page lies as plain files."""
     folder = tmp_path_factory.mktemp("static") / "site"
     command = [sys.executable, "-m", "mspt", "serve", "--site", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    from benchmarks.speed.browser import serving  # needs selenium
+
+    with serving(folder) as address:
+        yield address
 
 
 def as_file(image: Image.Image, form: str, **options: object) -> bytes:

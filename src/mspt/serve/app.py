@@ -114,7 +114,7 @@ def _write_log() -> None:
 class _Watch:
     """Counts and logs every request, and adds the headers of all answers.
 
-    Plain ASGI: what Starlette makes of a function costs milliseconds where a body is large.
+    Plain ASGI: Starlette's middleware for functions hands every message on by tasks of its own.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:

@@ -20,7 +20,7 @@ from mspt.results import QualityScore
 from mspt.serve.settings import Settings
 from mspt.serve.upload import Upload
 
-_KEPT = 64 * 2**20  # bytes, per thread: of photos up to 10 megapixels or so
+_KEPT = 64 * 2**20  # bytes at the end of each thread's heap
 CROP_PX = 640  # longest side of a square that is sent back
 Row = dict[str, Any]
 
