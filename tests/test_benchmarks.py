@@ -145,7 +145,7 @@ def test_mild_damage_is_told_by_its_mean_and_the_share_it_raises() -> None:
 
 
 def test_pages_have_a_place_for_every_table(tmp_path: Path) -> None:
-    parts = ("people", "photos", "mild", "test", "outside", "kinds", "robustness", "tones")
+    parts = ("people", "photos", "mild", "pairs", "test", "outside", "kinds", "robustness", "tones")
     for name, wanted in {
         "docs/evidence.md": parts,
         "MODEL_CARD.md": ("figures",),

@@ -17,6 +17,7 @@ from mspt.synthesis.synthesize import PRISTINE
 
 TITLES = {PRISTINE: "undamaged", "phone": "faults of phones"}
 FEW = 15  # images of a kind below which a rank agreement says nothing
+WEAKEST = 10  # kinds that the page shows
 
 
 def agreement_of(entries: Sequence[Entry], values: Mapping[str, Vector]) -> dict[str, Evaluation]:
@@ -65,13 +66,13 @@ def sources_table(found: Mapping[str, Evaluation], unscaled: Container[str] = ()
 
 
 def kinds_table(found: Mapping[str, Evaluation]) -> Iterator[str]:
-    """Yield SRCC within each kind of damage that has enough images, the weakest first."""
+    """Yield SRCC within the weakest kinds of damage that have enough images, weakest first."""
     first = next(iter(found.values()))
     kinds = {k: a for k, a in first.by_degradation.items() if a.images >= FEW and "+" not in k}
     weakest_first = sorted(kinds, key=lambda kind: kinds[kind].srcc.value)
     rows = (
         [kind.replace("_", " "), str(kinds[kind].images)]
         + [say(e.by_degradation[kind].srcc) for e in found.values()]
-        for kind in weakest_first
+        for kind in weakest_first[:WEAKEST]
     )
     yield from table(["SRCC within a kind", "images", *found], rows)

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from benchmarks.evidence import groups, labelled, mild, people, photos, steady
+from benchmarks.evidence import groups, labelled, mild, pairs, people, photos, steady
 from benchmarks.evidence.pages import fill_page
 from benchmarks.evidence.peers import BRISQUE, SHARPNESS, brisque_of, has_brisque, sharpness_of
 from benchmarks.evidence.tables import brief, number, table
@@ -97,8 +97,13 @@ def main() -> None:
         parts["people"] = list(people.people_table(options.people, options.people_set))
     if options.damaged:
         parts["damaged"] = list(people.damaged_table(options.damaged, peers))
-    changes = mild.measure(options.photos, models)
+    squares = mild.read_photos(options.photos, "test")
+    changes = mild.measure(list(squares.values()), models)
     parts["mild"] = list(mild.mild_table(changes))
+    told = pairs.verdicts(pairs.ANSWERS, "test")
+    if all(squares.keys() <= of_file.keys() for of_file in told.values()):  # others' photos: no
+        ours_of = {name: changes[name] for name in EMBEDDED}
+        parts["pairs"] = list(pairs.pairs_table(told, list(squares), ours_of))
     print("photos, people, mild damage: done", flush=True)
     entries = read_manifest(options.test / "graded.csv")
     test, scores = measure_labelled(entries, values)

@@ -8,7 +8,7 @@ Out:  for each model and kind of damage: the mean change of the score, and the s
 """
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,30 +52,35 @@ DAMAGE: Mapping[str, Damage] = {
 }
 
 
-def read_photos(listed: Path, split: str, count: int) -> list[RGB]:
-    """Return so many real photos of a split as squares, evenly over the list."""
+def read_photos(listed: Path, split: str) -> dict[str, RGB]:
+    """Return PHOTOS real photos of a split, evenly over the list: 640 px squares by file."""
     with listed.open(encoding="utf-8", newline="") as file:
         rows = [
             row
             for row in csv.DictReader(file)
             if (row["set"], row["usage"], row["split"]) == ("wild", "permissive", split)
         ]
-    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
-    squares = [crop_centre_square(read_rgb(listed.parent / rows[i]["file"])) for i in places]
-    return [resize_to_side(square, SIDE_PX) for square in squares]
+    places = np.linspace(0, len(rows) - 1, min(PHOTOS, len(rows))).round().astype(int)
+    files = [rows[i]["file"] for i in places]
+    return {file: _read_square(listed.parent / file) for file in files}
 
 
-def score_changes(scorer: Scorer, photos: list[RGB]) -> Changes:
+def _read_square(path: Path) -> RGB:
+    return resize_to_side(crop_centre_square(read_rgb(path)), SIDE_PX)
+
+
+def damage_all(name: str, photos: Sequence[RGB]) -> list[RGB]:
+    """Return the photos with one kind of damage, each from a random stream of its own."""
+    return [DAMAGE[name](photo, np.random.default_rng(i)) for i, photo in enumerate(photos)]
+
+
+def score_changes(scorer: Scorer, photos: Sequence[RGB]) -> Changes:
     """Return by how much each kind of damage changes each photo's score, (N,) a kind."""
     before = _scores(scorer, photos)
-    return {
-        name: _scores(scorer, [damage(p, np.random.default_rng(i)) for i, p in enumerate(photos)])
-        - before
-        for name, damage in DAMAGE.items()
-    }
+    return {name: _scores(scorer, damage_all(name, photos)) - before for name in DAMAGE}
 
 
-def _scores(scorer: Scorer, photos: list[RGB]) -> np.ndarray:
+def _scores(scorer: Scorer, photos: Sequence[RGB]) -> np.ndarray:
     return np.array([result.score for result in scorer.score_many(photos)], dtype=float)
 
 
@@ -89,9 +94,8 @@ def _cell(change: np.ndarray) -> str:
     return f"{change.mean():+.3f}, {np.mean(change > RAISED):.0%}"
 
 
-def measure(listed: Path, models: Mapping[str, str], split: str = "test") -> dict[str, Changes]:
-    """Return the changes of all real photos of a split, by model, by kind of damage."""
-    photos = read_photos(listed, split, PHOTOS)
+def measure(photos: Sequence[RGB], models: Mapping[str, str]) -> dict[str, Changes]:
+    """Return the changes of all photos, by model, by kind of damage."""
     return {
         name: score_changes(Scorer(model, backend="onnxruntime"), photos)
         for name, model in models.items()
@@ -101,8 +105,9 @@ def measure(listed: Path, models: Mapping[str, str], split: str = "test") -> dic
 def main() -> None:
     """Score and print the table."""
     options = read_options(__doc__)
+    photos = read_photos(options.photos_csv, options.split)
     models = {model: model for model in options.models}
-    for line in mild_table(measure(options.photos_csv, models, options.split)):
+    for line in mild_table(measure(list(photos.values()), models)):
         print(line)
 
 

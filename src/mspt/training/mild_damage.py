@@ -24,7 +24,8 @@ Damage = Callable[[RGB, Generator], tuple[RGB, float]]
 _PHOTO_PX = 640  # of the photo whose damage is drawn
 _GREY = 0.3  # of the grain: one field for all channels
 _LEAST_SD, _MOST_SD = 1.5, 12.0  # grey values; drawn evenly over their logarithm
-_LOST_BY_SHARPENING = 0.05
+_LOST_BY_SHARPENING = 0.1  # of its score, by a photo that this changes much
+_MUCH = 6.0  # grey values on average; half the photos change by less than 4
 _FEWEST_PX, _MOST_PX = 160, 400  # drawn evenly over their logarithm
 _CRISP = 1.0  # grey values: what half the pixels take from a crisp photo's on average
 
@@ -32,7 +33,7 @@ _CRISP = 1.0  # grey values: what half the pixels take from a crisp photo's on a
 def add_mild_damage(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
     """Return the frame, (S, S, 3), damaged, and the share of its score that is lost at least."""
     kinds: list[Damage] = [_add_grain, _sharpen, _reduce]
-    return kinds[rng.choice(len(kinds), p=[0.4, 0.3, 0.3])](rgb, rng)
+    return kinds[rng.choice(len(kinds), p=[0.3, 0.4, 0.3])](rgb, rng)
 
 
 def share_lost_by_grain(sd: float) -> float:
@@ -47,17 +48,17 @@ def share_lost_by_grain(sd: float) -> float:
 def share_lost_by_reducing(side_px: float) -> float:
     """Return the share that having `side_px` instead of 640 px takes from a crisp photo at least.
 
-    A power law, chosen: .07 for 320 px, .17 for 240 (docs/log/2026-11-27-fewer-pixels.md).
+    A power law near what labels say of such photos: .10 for 320 px, .19 for 240, .35 for 177
+    (docs/log/2026-11-28-sharpening.md).
     """
-    return float(0.07 * max(0.0, _PHOTO_PX / side_px - 1) ** 1.74)
+    return float(0.1 * max(0.0, _PHOTO_PX / side_px - 1) ** 1.3)
 
 
 def take_pixels(rgb: RGB, side_px: int) -> tuple[RGB, float]:
     """Return a frame with the detail of a photo of `side_px`; a soft frame has less to lose."""
     side = len(rgb)
     reduced = resize_rgb(resize_rgb(rgb, side_px, side_px), side, side)
-    taken = float(np.abs(rgb.astype(np.int16) - reduced).mean())
-    return reduced, share_lost_by_reducing(side_px) * min(1.0, taken / _CRISP)
+    return reduced, share_lost_by_reducing(side_px) * min(1.0, _change(rgb, reduced) / _CRISP)
 
 
 def _add_grain(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
@@ -72,11 +73,17 @@ def _add_grain(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
 def _sharpen(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
     radius = rng.uniform(0.8, 2) * _shown(rgb)
     mask = ImageFilter.UnsharpMask(radius=radius, percent=round(rng.uniform(100, 250)), threshold=0)
-    return np.asarray(Image.fromarray(rgb).filter(mask)), _LOST_BY_SHARPENING
+    sharpened = np.asarray(Image.fromarray(rgb).filter(mask))
+    return sharpened, _LOST_BY_SHARPENING * min(1.0, _change(rgb, sharpened) / _MUCH)
 
 
 def _reduce(rgb: RGB, rng: Generator) -> tuple[RGB, float]:
     return take_pixels(rgb, min(round(_between(_FEWEST_PX, _MOST_PX, rng)), len(rgb)))
+
+
+def _change(before: RGB, after: RGB) -> float:
+    """Return the mean absolute difference, grey values."""
+    return float(np.abs(before.astype(np.int16) - after).mean())
 
 
 def _shown(rgb: RGB) -> float:
