@@ -29,9 +29,10 @@ from labels.grade import GRADES
 from scipy.optimize import least_squares
 
 from mspt.evaluation.metrics import Vector, srcc
+from mspt.synthesis.journal import read_records
 from mspt.synthesis.mos import Calibration, VisibleLoss, store_calibration, stored_calibration
 from mspt.synthesis.reference_metrics import DISTANCES
-from mspt.synthesis.synthesize import kinds_of, read_records
+from mspt.synthesis.synthesize import kinds_of
 
 PRIOR = 0.15  # draws kinds with few grades to what held before; .03 and .5 are no better
 

@@ -25,12 +25,13 @@ from mspt.image.decode import read_rgb
 from mspt.parallel import usable_cores
 from mspt.synthesis.contact_sheet import write_contact_sheet
 from mspt.synthesis.degradations import SINGLE
+from mspt.synthesis.journal import read_records
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.mos import stored_calibration
 from mspt.synthesis.phone_faults import PHONE
 from mspt.synthesis.pixel_ops import resize_to_side
 from mspt.synthesis.reference_metrics import DISTANCES, measure_distances, prepare_worker
-from mspt.synthesis.synthesize import PRISTINE, Photo, kinds_of, read_photos, read_records
+from mspt.synthesis.synthesize import PRISTINE, Photo, kinds_of, read_photos
 
 FRAME_PX, MIN_SIDE_PX = 640, 640  # no reference is enlarged here
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)

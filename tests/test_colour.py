@@ -1,6 +1,7 @@
 """Colours come out as the file means them, whatever profile it carries."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -75,12 +76,13 @@ def test_a_profile_of_another_space_or_none_at_all_is_ignored(face: RGB) -> None
         assert np.array_equal(decode_rgb(encode(face, "PNG", icc_profile=junk)), face)
 
 
-def png(face: RGB, **chunks: bytes) -> bytes:
+def png(face: RGB | Image.Image, **chunks: bytes) -> bytes:
     info = PngImagePlugin.PngInfo()
     for name, data in chunks.items():
         info.add(name.encode(), data)
     buffer = io.BytesIO()
-    Image.fromarray(face).save(buffer, "PNG", pnginfo=info)
+    image = face if isinstance(face, Image.Image) else Image.fromarray(face)
+    image.save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
 
 
@@ -111,3 +113,40 @@ def test_pil_images_in_memory_are_converted_too(face: RGB) -> None:
     picture.info["icc_profile"] = profile(SWAPPED)
     assert differ(rgb_of_pil(picture), face[:, :, [2, 0, 1]]) < 4
     assert colour.to_srgb(Image.fromarray(face)).getpixel((3, 3)) == tuple(face[3, 3])
+
+
+def test_gray_in_any_form_follows_its_profile(face: RGB) -> None:
+    gray = Image.fromarray(face).convert("L")
+    linear = gray_profile(gamma=1.0)
+    expected = decode_rgb(encode(gray, "PNG", icc_profile=linear))
+    assert differ(expected, decode_rgb(encode(gray, "PNG"))) > 10
+    with_alpha = gray.copy()
+    with_alpha.putalpha(255)
+    assert np.array_equal(decode_rgb(encode(with_alpha, "PNG", icc_profile=linear)), expected)
+    deep = Image.fromarray(np.asarray(gray).astype(np.uint16) << 8)
+    assert np.array_equal(decode_rgb(encode(deep, "PNG", icc_profile=linear)), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+def test_pngs_gamma_counts_for_gray_as_for_colour(mode: str, face: RGB) -> None:
+    gray = Image.fromarray(face).convert("L")
+    expected = decode_rgb(png(gray.convert("RGB"), gAMA=numbers(1.0)))
+    assert differ(expected, np.asarray(gray.convert("RGB"))) > 10
+    deep = Image.fromarray(np.asarray(gray).astype(np.uint16) << 8)
+    image = deep if mode == "I;16" else gray.convert(mode)
+    assert differ(decode_rgb(png(image, gAMA=numbers(1.0))), expected) <= 1
+
+
+def gray_profile(gamma: float) -> bytes:
+    """Return an ICC profile of gray with one power."""
+    curve = b"curv" + struct.pack(">4xIH2x", 1, round(gamma * 256))
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    tags = {b"wtpt": white, b"kTRC": curve}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, tag in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(tag))
+        body += tag
+    size = 128 + len(table) + len(body)
+    header = struct.pack(">I4xI4s4s4s", size, 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    header += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + b"\0" * 28 + white[8:]
+    return header.ljust(128, b"\0") + table + body

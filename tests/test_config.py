@@ -16,7 +16,8 @@ from mspt.training.config import load_run, parse_run
         ("stages.1.shortside", 1, "unknown key 'stages.1.shortside'; did you mean 'short_side'?"),
         ("sed", 1, "unknown key 'sed'; did you mean 'seed'?"),
         ("data.1.manifst", "x", "unknown key 'data.1.manifst'; did you mean 'manifest'?"),
-        ("data", {"train": "x"}, r"data: is a list of sets: write \[\[data\]\] with manifest"),
+        ("data", {"train": "x"}, r"data: is a list: write \[\[data\]\] with two brackets"),
+        ("stages", {"steps": 5}, r"stages: is a list: write \[\[stages\]\] with two brackets"),
         ("engine", {"precision": "int8"}, "engine.precision = 'int8': Input should be 'fp32'"),
         ("budget", "0.5", "budget = '0.5': budget '0.5' is not of the form FLOPS,PARAMS"),
         ("network", "resnet", "network = 'resnet': String should match pattern"),
@@ -69,10 +70,26 @@ def test_paths_are_relative_to_the_run_file(tmp_path: Path) -> None:
         '[[data]]\nmanifest = "a/m.csv"\nimages = "b"\n'
         "[[stages]]\nshort_side = 32\nsources = ['x']\nepochs = 2\npeak_lr = 1e-3\n"
     )
+    text = (tmp_path / "run.toml").read_text()
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8-sig")  # as Windows' Notepad does
     run = load_run(tmp_path / "run.toml")
     assert run.init == str(tmp_path / "start.safetensors")
-    assert run.engine.cache == tmp_path.parent / "cache"
+    assert run.engine.cache == tmp_path / "../cache"
     assert (run.data[0].manifest, run.data[0].images) == (tmp_path / "a/m.csv", tmp_path / "b")
+
+
+def test_links_are_named_as_they_are(tmp_path: Path) -> None:
+    """Tools that keep files by their hash put links where people look."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/abc").write_text("path,mos\n")
+    (tmp_path / "m.csv").symlink_to("store/abc")
+    (tmp_path / "run.toml").write_text(
+        'name = "r"\ninit = "start.onnx"\n[[data]]\nmanifest = "m.csv"\n'
+        "[[stages]]\nshort_side = 32\nsources = ['x']\nepochs = 2\npeak_lr = 1e-3\n"
+    )
+    (tmp_path / "start.onnx").symlink_to("store/abc")
+    run = load_run(tmp_path / "run.toml")
+    assert (run.data[0].manifest, run.init) == (tmp_path / "m.csv", str(tmp_path / "start.onnx"))
 
 
 def test_the_published_runs_are_valid() -> None:

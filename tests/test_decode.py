@@ -62,6 +62,16 @@ def test_exif_orientation_is_undone(orientation: int, form: str) -> None:
     assert np.abs(decoded.astype(int) - gradient()).mean() < 4
 
 
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_xmps_orientation_turns_nothing_as_in_browsers(form: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    photo = Image.fromarray(gradient())
+    assert decode_rgb(encode(photo, form, xmp=xmp)).shape == (48, 64, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    assert decode_rgb(encode(photo, form, xmp=xmp, exif=exif)).shape == (64, 48, 3)
+
+
 def test_gray_jpeg_and_png_become_three_equal_channels() -> None:
     gray = Image.fromarray(gradient()).convert("L")
     for form in ("JPEG", "PNG"):

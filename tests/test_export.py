@@ -20,6 +20,7 @@ from mspt.training.checkpoint import latest_checkpoint, load_network, load_state
 from mspt.training.config import RunConfig
 from mspt.training.engine import score_frames
 from mspt.training.frames import build_frames
+from mspt.training.lineage import describe_training
 from mspt.training.run_folder import find_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -158,6 +159,9 @@ def test_a_model_file_knows_its_lineage(run: RunConfig, manifest: Path, tmp_path
     assert (training["run"], parent["run"]) == ("second", "first")
     assert parent["init"]["model"].startswith("base@")
     assert parent["init"]["training"]["stages"]
+    start = load_state(tmp_path / "first/checkpoints/stage0-step000000")
+    assert describe_training(start)["stages"] == []  # nothing was trained before its first stage
+    assert (start.is_last, load_state(checkpoint).is_last) == (False, True)
 
 
 def test_a_run_is_found_by_its_folder_its_file_and_its_stage(

@@ -369,6 +369,12 @@ def test_a_face_in_a_panorama_is_found(scorer: Scorer) -> None:
 
 
 @needs_detector
+def test_parts_of_a_face_that_is_larger_than_a_tile_are_no_faces() -> None:
+    large = Image.open(ORIGINAL).convert("RGB").resize((7000, 7000), Image.Resampling.BICUBIC)
+    assert len(FaceDetector(find_detector(DETECTOR)).find(np.asarray(large))) == 1
+
+
+@needs_detector
 def test_the_landmarks_lie_in_the_box(scorer: Scorer) -> None:
     (found,) = scorer.score_faces(in_canvas(4000, 3000))
     assert found.box is not None

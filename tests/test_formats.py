@@ -18,6 +18,14 @@ from mspt.image.decode import decode_rgb
 from mspt.image.formats import FORMATS, SUFFIXES
 
 
+def test_avif_that_begins_as_heif_does_is_avif(face: RGB) -> None:
+    pytest.importorskip("pi_heif")
+    avif = encode(face, "AVIF", quality=95)
+    assert avif[8:12] == b"avif"
+    general = avif[:8] + b"mif1" + avif[12:]
+    assert np.array_equal(decode_rgb(general), decode_rgb(avif))
+
+
 @pytest.mark.parametrize("form", ["AVIF", "JPEG2000"])
 def test_modern_formats_are_read(form: str, face: RGB) -> None:
     options = {"AVIF": {"quality": 95}, "JPEG2000": {}}[form]

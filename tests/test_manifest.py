@@ -33,6 +33,15 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "m.csv") == entries
 
 
+def test_what_is_written_through_a_link_leads_to_the_images(tmp_path: Path) -> None:
+    (tmp_path / "disk/deep").mkdir(parents=True)
+    (tmp_path / "out").symlink_to("disk/deep")
+    write(tmp_path / "a.png", "")
+    write_manifest(tmp_path / "out/m.csv", [Entry(path=tmp_path / "a.png", mos=0.5)])
+    (entry,) = read_manifest(tmp_path / "disk/deep/m.csv")
+    assert entry.path.samefile(tmp_path / "a.png")
+
+
 def test_a_name_in_another_encoding_loses_no_label(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/ph\xe9to/a.png"))
     write_manifest(tmp_path / "m.csv", [Entry(path=odd, mos=0.5)])

@@ -1,12 +1,14 @@
 """The page of `mspt serve` in a real browser: Debian's chromium and its driver."""
 
 import io
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -17,7 +19,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from mspt.inference.scorer import Scorer
 from mspt.results import FACTOR_COLUMNS, type_of_column
-from mspt.serve.device import is_built
+from mspt.serve.device import PAGE, is_built
 
 webdriver = pytest.importorskip("selenium.webdriver")
 pytestmark = [
@@ -33,12 +35,18 @@ _PATIENCE_S = 60
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where `mspt serve` listens."""
+    with serving(tmp_path_factory.mktemp("served")) as found:
+        yield found
+
+
+@contextmanager
+def serving(folder: Path, **variables: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mspt", "serve", "--port", str(port)]
     command += ["--detector", str(DETECTOR)] if DETECTOR else []
-    with subprocess.Popen(command, cwd=tmp_path_factory.mktemp("served")) as server:
+    with subprocess.Popen(command, cwd=folder, env=os.environ | variables) as server:
         found = f"http://127.0.0.1:{port}"
         wait_for(lambda: is_ready(found))
         yield found
@@ -116,6 +124,41 @@ def test_photos_become_cards_best_first_and_nobody_else_is_asked(
     assert [e for e in severe if "422" not in e["message"]] == [], "but for the broken photo"
 
 
+def test_photos_wait_for_the_token_and_none_is_lost(
+    browser: "webdriver.Chrome", tmp_path: Path
+) -> None:
+    photos = sorted(FACES.iterdir())[:6]
+    with serving(tmp_path, MSPT_TOKEN="open sesame") as address:
+        browser.get(f"{address}/")
+        browser.find_element("id", "files").send_keys("\n".join(map(str, photos)))
+        status = browser.find_element("id", "status")
+        for token in ("wrong", "open sesame"):
+            wait_for(lambda: "6 photos wait" in status.text)
+            field = browser.find_element("id", "token")
+            assert field == browser.switch_to.active_element
+            assert field.get_attribute("value") == ""
+            assert not browser.find_elements("css selector", "#cards li")
+            field.send_keys(f"{token}\n")
+        wait_for(lambda: "6 scored; " in status.text)
+
+
+def test_a_double_click_takes_one_camera(browser: "webdriver.Chrome", address: str) -> None:
+    browser.get(f"{address}/")
+    browser.execute_script("""
+        const take = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        window.taken = [];
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+          window.taken.push(await take(wanted));
+          return window.taken.at(-1);
+        };
+        document.getElementById("webcam").click();
+        document.getElementById("webcam").click();""")
+    wait_for(lambda: browser.find_element("id", "live-band").text != "")
+    browser.find_element("id", "stop").click()
+    ended = "return window.taken.flatMap((s) => s.getTracks()).map((track) => track.readyState)"
+    assert browser.execute_script(ended) == ["ended"]
+
+
 def test_the_webcam_is_scored_live_and_says_what_to_improve(
     browser: "webdriver.Chrome", address: str
 ) -> None:
@@ -173,9 +216,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("static") / "site"
     command = [sys.executable, "-m", "mspt", "serve", "--site", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
-    from benchmarks.speed.browser import serving  # needs selenium
+    from benchmarks.speed import browser  # needs selenium
 
-    with serving(folder) as address:
+    with browser.serving(folder) as address:
         yield address
 
 
@@ -248,6 +291,28 @@ def test_the_browser_scores_as_python_does_and_sends_nothing(
     assert asked, "the model at least"
     assert all(url.startswith(f"{site}/device/") for url in asked)
     assert [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")] == []
+
+
+@needs_device
+def test_another_model_takes_over_what_was_on_its_way(
+    browser: "webdriver.Chrome", site: str
+) -> None:
+    photos = sorted(FACES.iterdir())
+    browser.get(f"{site}/")
+    choose(browser, "model", "base")
+    browser.find_element("id", "files").send_keys("\n".join(map(str, photos)))
+    wait_for(lambda: browser.find_elements("css selector", "#cards li"))
+    choose(browser, "model", "fast")
+    status = browser.find_element("id", "status")
+    wait_for(lambda: f"{len(photos)} scored; " in status.text)
+    text = browser.find_element("id", "cards").text
+    assert {name for name in ("base", "fast") if f"({name}@" in text} == {"base", "fast"}
+
+
+@needs_device
+def test_every_web_server_knows_the_kinds_of_the_files() -> None:
+    """nginx, as it comes, serves .mjs as bytes, which no browser takes for a module."""
+    assert {p.suffix for p in PAGE.rglob("*") if p.is_file()} <= {".html", ".css", ".js", ".wasm"}
 
 
 _DEVICE_ROWS = """

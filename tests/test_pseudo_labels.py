@@ -121,6 +121,10 @@ def test_labels_are_not_written_over_their_input(run_cli: RunCli, tmp_path: Path
     assert done.returncode == 2
     assert "m.csv is the input: labels on their own scale, further columns" in done.stderr
     assert (tmp_path / "m.csv").read_text() == before
+    (tmp_path / "hand.csv").write_text("path,mos\na.png,0.8\n")
+    done = run_cli("label", "m.csv", "-o", "hand.csv")
+    assert (done.returncode, "hand.csv exists; name another" in done.stderr) == (2, True)
+    assert (tmp_path / "hand.csv").read_text() == "path,mos\na.png,0.8\n"
     for output, said in (("no/x.csv", "there is no folder no; make it"), ("x.txt", "ends in .csv")):
         done = run_cli("label", "m.csv", "-o", output)
         assert done.returncode == 2

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +16,7 @@ from conftest import ORIGINAL, RunCli
 
 from mspt.cli.choosing import filter_
 from mspt.errors import DataError, WriteError
-from mspt.scores.copy import Names, copy_photos
+from mspt.scores.copy import CopyReport, Names, copy_photos
 from mspt.scores.move import JOURNAL, Journal, restore
 
 
@@ -230,6 +231,74 @@ def test_a_move_that_was_stopped_goes_on_and_can_be_undone(tmp_path: Path) -> No
     assert restore(out / JOURNAL).restored == 1
     assert [photo.read_bytes() for photo in photos] == [b"0.png", b"1.png", b"2.png"]
     assert not (out / JOURNAL).exists()
+
+
+def move(photos: Sequence[Path], out: Path) -> CopyReport:
+    return copy_photos(list(map(str, photos)), out, on_progress=lambda *_: None, how="move")
+
+
+def test_a_photo_that_cannot_leave_its_disk_is_named_and_not_doubled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "card").mkdir()
+    stuck, free = tmp_path / "card/stuck.png", tmp_path / "free.png"
+    stuck.write_bytes(b"1")
+    free.write_bytes(b"2")
+    unlink = Path.unlink
+
+    def another_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    def read_only(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        unlink(path, missing_ok)
+
+    rename = Path.rename
+    monkeypatch.setattr(Path, "unlink", read_only)
+    for expected in (1, 0):
+        monkeypatch.setattr(Path, "rename", another_disk)
+        done = move([stuck, free], tmp_path / "out")
+        assert (done.copied, done.failed) == (
+            expected,
+            [(str(stuck), "cannot leave its folder: Read-only file system")],
+        )
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["free.png", JOURNAL]
+    assert (tmp_path / "out/free.png").read_bytes() == b"2"
+    monkeypatch.setattr(Path, "rename", rename)
+    assert restore(tmp_path / "out" / JOURNAL).restored == 1
+
+
+def test_a_moved_link_leads_where_it_led(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "album").mkdir()
+    (tmp_path / "raw/a.png").write_bytes(b"photo")
+    link = tmp_path / "album/a.png"
+    link.symlink_to("../raw/a.png")
+    assert move([link], tmp_path / "out/deep").copied == 1
+    assert (tmp_path / "out/deep/a.png").read_bytes() == b"photo"
+    assert not link.is_symlink()
+    assert restore(tmp_path / "out/deep" / JOURNAL).restored == 1
+    assert os.readlink(link) == "../raw/a.png"
+
+
+def test_photos_moved_to_where_they_lie_stay(tmp_path: Path) -> None:
+    photo = tmp_path / "album/a.png"
+    photo.parent.mkdir()
+    photo.write_bytes(b"photo")
+    done = move([photo], tmp_path / "album")
+    assert (done.copied, done.present, done.renamed) == (0, 1, 0)
+    assert [p.name for p in photo.parent.iterdir()] == ["a.png"]
+
+
+def test_a_move_that_was_stopped_between_copy_and_original_can_be_undone(tmp_path: Path) -> None:
+    photo, out = tmp_path / "a.png", tmp_path / "out"
+    photo.write_bytes(b"photo")
+    move([photo], out)
+    shutil.copy(out / "a.png", photo)  # as if its original had not been taken away yet
+    assert restore(out / JOURNAL).restored == 1
+    assert photo.read_bytes() == b"photo"
+    assert not list(out.iterdir())
 
 
 def test_half_a_line_of_the_journal_stops_no_later_move(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from mspt.cli.choosing import filter_, report, threshold
 from mspt.cli.scoring import score
-from mspt.errors import ConfigError
+from mspt.errors import ConfigError, DataError
 from mspt.scores.read import ScoreRow
 from mspt.scores.select import (
     KEEP_RATES,
@@ -267,6 +267,22 @@ def test_a_photo_counts_by_its_worst_its_largest_or_all_faces(
     assert [row.path for row in found] == ["0.png", "1.png", "2.png"]
     assert [row.score for row in found] == pytest.approx(expected)
     assert [row.cells["score"] for row in found] == pytest.approx(expected)
+
+
+def test_a_photo_whose_rows_lie_apart_is_refused() -> None:
+    first, second, third = faces_of((0.9,), (0.5,), (0.1,))
+    with pytest.raises(DataError, match=r"0.png: its rows do not stand together"):
+        list(per_photo([first, second, third._replace(path="0.png")], "worst"))
+    alone = [row._replace(cells={**row.cells, "n_faces": "1"}) for row in (first, second)]
+    assert list(per_photo(alone, "worst")) == alone
+
+
+def test_the_largest_face_is_known_by_its_number_in_a_sorted_file() -> None:
+    rows = [
+        row._replace(path="a.png", cells={**row.cells, "face": face})
+        for row, face in zip(faces_of((0.2,), (0.9,)), ("1", "0"), strict=True)
+    ]
+    assert [row.score for row in per_photo(rows, "largest")] == [0.9]
 
 
 def test_filter_and_threshold_count_photos_where_they_are_told_to(tmp_path: Path) -> None:

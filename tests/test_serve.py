@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import FACES, ORIGINAL, encode
+from conftest import FACES, ORIGINAL, RunCli, encode
 from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.requests import ClientDisconnect
@@ -230,6 +231,37 @@ def test_a_server_that_cannot_score_does_not_start(tmp_path: Path) -> None:
         create_app(Settings(model="gone"))
     with pytest.raises(ConfigError, match="max_batch is 0, but must be at least 1"):
         Settings(max_batch=0)
+
+
+def test_a_port_that_is_taken_is_said_and_no_page_of_a_stranger_opens(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER", f"touch {tmp_path / 'opened'} %s")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run_cli("serve", "--open", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    assert "nobody can listen there: Address already in use; name another --port" in done.stderr
+    assert not (tmp_path / "opened").exists()
+
+
+def test_the_page_opens_once_the_server_answers(tmp_path: Path) -> None:
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/asked\n')
+    script.chmod(0o755)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mspt", "serve", "--open", "--host", "0.0.0.0", "--port"]
+    env = os.environ | {"BROWSER": f"{script} %s"}
+    with subprocess.Popen([*command, str(port)], cwd=tmp_path, env=env) as server:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "asked").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        server.terminate()
+    assert (tmp_path / "asked").read_text() == f"http://127.0.0.1:{port}\n"
 
 
 def test_settings_reach_worker_processes(monkeypatch: pytest.MonkeyPatch) -> None:

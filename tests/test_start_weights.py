@@ -80,6 +80,7 @@ def test_a_model_file_starts_a_run_and_scores_stay_its_own(run: RunConfig, tmp_p
     train_tiny(started, tmp_path / "started")
     kept = load_network(tmp_path / "started/checkpoints/stage0-step000000")
     assert torch.equal(kept.classifier.weight, network.classifier.weight)
+    assert not list((tmp_path / "started").glob("frames-*")), "gigabytes left behind"
 
     backbone = BackboneNetwork("edgenext_xx_small")
     with pytest.raises(ConfigError, match=r"model files start network .mspt. alone"):

@@ -18,6 +18,7 @@ from mspt.evaluation.manifest import read_manifest
 from mspt.image.preprocess import resize_rgb
 from mspt.synthesis import mos, pixel_ops, synthesize
 from mspt.synthesis.degradations import SINGLE
+from mspt.synthesis.journal import Journal, read_records
 from mspt.synthesis.mixtures import MIXED
 from mspt.synthesis.mos import Calibration, VisibleLoss, stored_calibration
 from mspt.synthesis.phone_faults import PHONE
@@ -29,7 +30,6 @@ from mspt.synthesis.synthesize import (
     SynthesisPlan,
     draw_jobs,
     read_photos,
-    read_records,
 )
 
 pytestmark = pytest.mark.slow
@@ -348,6 +348,17 @@ def test_what_a_killed_synthesis_leaves_is_completed_to_the_same_files(photos_cs
     assert len(read_records(halved)) == 2 * PER_PHOTO
 
 
+def test_a_photo_that_was_replaced_is_made_again(photos_csv: Path) -> None:
+    few = replace(PLAN, **dict.fromkeys(FEW, 0), gray=0)
+    out, photos = photos_csv.parent / "o", read_photos(photos_csv, {})
+    assert len(read_manifest(synthesize.synthesize(photos, out, few))) == 2, "one is too small"
+    small = next(photo.path for photo in photos if Image.open(photo.path).width < 128)
+    Image.open(photos[0].path).resize((130, 130)).save(small)
+    seen: list[int] = []
+    manifest = synthesize.synthesize(photos, out, few, on_progress=seen.append)
+    assert (len(read_manifest(manifest)), seen) == (3, [2, 3])
+
+
 def test_a_photo_that_cannot_be_decoded_stops_the_run_naming_it(photos_csv: Path) -> None:
     (photos_csv.parent / "photos/größe 160.png").write_bytes(b"")
     with pytest.raises(DecodeError, match="größe 160.png: the file is empty"):
@@ -383,11 +394,11 @@ def test_lists_that_cannot_be_used_say_why(photos_csv: Path) -> None:
 
 
 def test_a_damaged_journal_names_its_line(tmp_path: Path) -> None:
-    synthesize.Journal(tmp_path, PLAN)
+    Journal(tmp_path, {})
     with (tmp_path / "records.jsonl").open("a") as file:
         file.write('{"photo": \n')
     with pytest.raises(ConfigError, match=r"records.jsonl, line 2: damaged"):
-        synthesize.Journal(tmp_path, PLAN)
+        Journal(tmp_path, {})
 
 
 def test_a_plan_that_makes_nothing_or_shrinks_to_nothing_is_refused() -> None:

@@ -108,7 +108,20 @@ def test_sets_that_do_not_fit_each_other_are_refused(manifest: Path, tmp_path: P
     manifest.write_text(text)
     raw = raw_run(manifest)
     raw["data"].append({"manifest": str(manifest)})
-    refuse(parse_run(raw, "x"), tmp_path, "24 images are listed twice, such as .*0.png")
+    refuse(
+        parse_run(raw, "x"), tmp_path, "24 images are listed twice, such as .*0.png .in .*csv and"
+    )
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/other.png").symlink_to(tmp_path / "0.png")
+    for name in ("links/../1.png", "links/other.png"):
+        (tmp_path / "again.csv").write_text(f"path,mos,source,split\n{name},0.5,a,train\n")
+        raw["data"][1]["manifest"] = str(tmp_path / "again.csv")
+        refuse(parse_run(raw, "x"), tmp_path, "1 images are listed twice, such as ")
+    manifest.write_text(text.replace(",val,", ",valid,"))
+    refuse(parse_run(raw_run(manifest), "x"), tmp_path, "has the split 'valid'; it is one of train")
+    manifest.write_text(text)
+    raw = change(raw_run(manifest), "data.1.val_share", 0.5)
+    refuse(parse_run(raw, "x"), tmp_path, "every row names its split, so that val_share 0.5 draws")
     manifest.write_text(text.replace("id9", "id0"))
     refuse(parse_run(raw_run(manifest), "x"), tmp_path, "1 identities are in both .* 'id0'; split")
     raw = change(raw_run(manifest), "data.1.mos_scale", [0, 0.5])
@@ -281,8 +294,12 @@ def test_another_run_file_or_a_second_start_is_refused(run: RunConfig, tmp_path:
     with pytest.raises(ConfigError, match="already holds checkpoints; add --resume"):
         train_tiny(run, tmp_path / "out")
     other = run.model_copy(update={"seed": 5})
-    with pytest.raises(ConfigError, match="was trained by another run file"):
-        train_tiny(other, tmp_path / "out", resume=True)
+    said = r"was trained by another run file \(seed was 0, now 5, stages.2.l2sp was 0.0, now 0.1\)"
+    with pytest.raises(ConfigError, match=said):
+        train_tiny(with_settings(other, 2, l2sp=0.1), tmp_path / "out", resume=True)
+    train_tiny(
+        run.model_copy(update={"name": "another", "budget": "9G,9M"}), tmp_path / "out", resume=True
+    )
     train_tiny(with_engine(run, workers=2, save_every=7), tmp_path / "out", resume=True)
     text = run.data[0].manifest.read_text()
     run.data[0].manifest.write_text(text.replace("1.0", "0.9", 1))
@@ -331,8 +348,11 @@ def test_a_start_anew_before_the_first_checkpoint_has_a_log_of_its_own(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/metrics.jsonl").write_text('{"stage": 1, "step": 3, "loss": 9.0}\n{"torn')
+    (tmp_path / "out/scores").mkdir()
+    (tmp_path / "out/scores/stage3.csv").touch()
     train_tiny(run, tmp_path / "out")
     rows = read_metrics(tmp_path / "out/metrics.jsonl")
+    assert not (tmp_path / "out/scores/stage3.csv").exists()
     assert rows
     assert all(row["loss"] != 9 for row in rows if "loss" in row)
 
@@ -350,9 +370,11 @@ def test_a_run_leaves_summary_scores_and_tensorboard(run: RunConfig, tmp_path: P
 
 def test_shared_frames_are_kept(run: RunConfig, tmp_path: Path) -> None:
     shared = with_engine(run, cache=tmp_path / "frames")
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames/frames-32-0.part").touch()  # of a killed run
     first = train_tiny(shared, tmp_path / "one")
     kept = sorted(path.name for path in (tmp_path / "frames").iterdir())
-    assert len(kept) == 5, "train and val of two sizes, and the list of checked images"
+    assert len(kept) == 6, "train and val of two sizes, the list of checked images, a lock"
     second = train_tiny(shared, tmp_path / "two")
     assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == kept
     assert_same_weights(first, second)

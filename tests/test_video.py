@@ -251,6 +251,12 @@ def test_the_best_shot_job_on_the_command_line(run_cli: RunCli, clip: Path, tmp_
     assert (tmp_path / "best-frames/01-my clip-2.300s.png").exists()
 
 
+def test_a_resumed_run_has_not_seen_the_best_frames_of_all(run_cli: RunCli, clip: Path) -> None:
+    done = run_cli("score", clip, "--every", "1s", "--best", "1", "-o", "rows.csv", "--resume")
+    assert done.returncode == 2
+    assert "--best 1 looks at all frames, --resume leaves out those" in done.stderr
+
+
 def test_the_best_frames_never_mix_with_an_earlier_runs(
     run_cli: RunCli, clip: Path, tmp_path: Path
 ) -> None:

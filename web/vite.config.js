@@ -5,12 +5,18 @@ import { join } from "node:path";
 import { defineConfig } from "vite";
 
 const OUT = "../src/mspt/serve/page/device";
-const RUNTIME = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"];
+// Some web servers, such as nginx as it comes, do not know .mjs for what it is.
+const RUNTIME = {
+  "ort.wasm.min.mjs": "ort.wasm.min.js",
+  "ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js",
+  "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
+};
 
 const copyRuntime = {
   name: "copy-onnxruntime",
   writeBundle() {
-    for (const name of RUNTIME) copyFileSync(join("node_modules/onnxruntime-web/dist", name), join(OUT, name));
+    for (const [name, as] of Object.entries(RUNTIME))
+      copyFileSync(join("node_modules/onnxruntime-web/dist", name), join(OUT, as));
   },
 };
 

@@ -65,6 +65,21 @@ def check_unclaimed(path: Path) -> None:
         claim(file)
 
 
+class TruePaths:
+    """Where files really are, links followed; remembers folders, so that many files are quick."""
+
+    def __init__(self) -> None:
+        """Start knowing no folder."""
+        self._folders: dict[Path, Path] = {}
+
+    def of(self, path: Path) -> Path:
+        """Return a file's path without links or `..` on the way to it; it need not exist."""
+        folder = path.parent
+        if folder not in self._folders:
+            self._folders[folder] = Path(os.path.realpath(folder))
+        return self._folders[folder] / path.name
+
+
 def is_within(path: str, folders: Sequence[Path]) -> bool:
     """Tell whether a file lies in one of the folders or below; links are not followed."""
     return any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in folders)

@@ -24,14 +24,14 @@ export class Device {
     return device;
   }
 
-  /** Let the worker and its memory go; photos that wait are not scored. */
+  /** Let the worker and its memory go; photos that wait are given back by errors named `Closed`. */
   close(): void {
     this.worker.terminate();
-    this.fail("another model was chosen");
+    this.fail("this device was closed", "Closed");
   }
 
-  private fail(why: string): void {
-    for (const { failed } of this.waiting.values()) failed(new Error(why));
+  private fail(why: string, name = "Error"): void {
+    for (const { failed } of this.waiting.values()) failed(Object.assign(new Error(why), { name }));
     this.waiting.clear();
   }
 

@@ -11,6 +11,7 @@ import { resizeSquare } from "./resize";
 
 const CROP_PX = 640; // the largest side of the picture that cards show
 const MOST_THREADS = 4;
+const BAND_PX = 2 ** 22; // of a photo that are drawn at a time: phones allow no canvas of all of it
 
 const here = import.meta.url; // the runtime's files lie beside this one
 let ort: typeof Ort;
@@ -21,8 +22,11 @@ let place: string; // models.json's address
 let finder: Promise<FaceFinder> | null = null; // loaded when faces are first asked for
 
 async function open(address: string, name: string): Promise<void> {
-  ort = await import(/* @vite-ignore */ new URL("./ort.wasm.min.mjs", here).href);
-  ort.env.wasm.wasmPaths = new URL("./", here).href;
+  ort = await import(/* @vite-ignore */ new URL("./ort.wasm.min.js", here).href);
+  ort.env.wasm.wasmPaths = {
+    mjs: new URL("./ort-wasm-simd-threaded.js", here).href,
+    wasm: new URL("./ort-wasm-simd-threaded.wasm", here).href,
+  };
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
   place = address;
   about = await (await fetch(address)).json();
@@ -89,8 +93,7 @@ function wrongSize(width: number, height: number): Row | null {
 async function scoreSquare(bitmap: ImageBitmap, square: Square, face: number | null): Promise<Row> {
   const [left, top, right] = square;
   const side = right - left;
-  const canvas = drawn(bitmap, left, top, side, side);
-  const rgba = canvas.getContext("2d")!.getImageData(0, 0, side, side).data;
+  const rgba = pixelsOf(bitmap, left, top, side);
   const pixels = resizeSquare(rgba, side, model.crop_side);
   const input = new ort.Tensor("uint8", pixels, [1, model.crop_side, model.crop_side, 3]);
   const output = await session.run({ [session.inputNames[0]]: input });
@@ -110,6 +113,21 @@ async function scoreSquare(bitmap: ImageBitmap, square: Square, face: number | n
     square,
     crop: await asJpeg(drawn(bitmap, left, top, side, Math.min(side, CROP_PX))),
   };
+}
+
+/** Return a square's pixels, RGBA, over white. */
+function pixelsOf(bitmap: ImageBitmap, left: number, top: number, side: number): Uint8ClampedArray {
+  const rows = Math.min(side, Math.max(1, Math.floor(BAND_PX / side)));
+  const context = new OffscreenCanvas(side, rows).getContext("2d", { willReadFrequently: true })!;
+  context.fillStyle = "white";
+  const rgba = new Uint8ClampedArray(4 * side * side);
+  for (let row = 0; row < side; row += rows) {
+    const height = Math.min(rows, side - row);
+    context.fillRect(0, 0, side, height);
+    context.drawImage(bitmap, left, top + row, side, height, 0, 0, side, height);
+    rgba.set(context.getImageData(0, 0, side, height).data, 4 * side * row);
+  }
+  return rgba;
 }
 
 /** Draw a square of a photo on white, as the package lays transparent photos over white. */
@@ -149,7 +167,13 @@ function failed(status: Row["status"], error: string): Row {
   };
 }
 
-self.onmessage = async ({ data }) => {
+let before: Promise<void> = Promise.resolve();
+// One photo after another: a decoded one takes hundreds of megabytes, and they share the threads.
+self.onmessage = ({ data }) => {
+  before = before.then(() => answer(data));
+};
+
+async function answer(data: { open?: string; name: string; id: number; photo: Blob; detect: boolean }): Promise<void> {
   try {
     if (data.open) {
       await open(data.open, data.name);
@@ -160,4 +184,4 @@ self.onmessage = async ({ data }) => {
   } catch (error) {
     self.postMessage({ id: data.id, error: String(error) });
   }
-};
+}

@@ -130,6 +130,8 @@ def _check_label_output(output: Path, manifest: Path) -> None:
             f"{output} is the input: labels on their own scale, further columns and images that "
             "cannot be scored would be lost; name another file"
         )
+    if output.exists():
+        raise ConfigError(f"{output} exists; name another file, or delete it first")
 
 
 @click.command()
@@ -166,7 +168,7 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--stage", type=click.IntRange(min=1), help="Which stage; default: the last.")
+@click.option("--stage", type=click.IntRange(min=1), help="Which stage; default: the last begun.")
 @click.option(
     "--reference",
     type=click.Path(path_type=Path),
@@ -203,7 +205,8 @@ def export(
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: a model file's name ends in .onnx")
     checkpoint = find_checkpoint(run, stage)
-    config = load_state(checkpoint).run
+    state = load_state(checkpoint)
+    config = state.run
     entries = read_manifest(reference, labels="ignored") if reference else read_run_data(config)[1]
     release = Release(
         name=name or out.stem,
@@ -212,5 +215,7 @@ def export(
         reference_description=reference_name or str(reference or f"val images of {config.name}"),
         half=half,
     )
+    if not state.is_last:
+        click.echo(f"note: {checkpoint.name} is not the end of {config.name}'s training", err=True)
     difference = export_model(checkpoint, out, entries, release)
     click.echo(f"{out}: {out.stat().st_size} bytes, at most {difference:.1e} away from torch")

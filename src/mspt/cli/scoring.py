@@ -125,7 +125,7 @@ def score(
 
     faces = read_face_options(detect, detector, max_faces, min_face)
     _check_best_options(every, best, best_to)
-    _check_output_options(output, resume, overwrite)
+    _check_output_options(output, resume, overwrite, best)
     every_s = parse_interval(every) if every else None
     listed = _read_list_options(source, column, nul, root, has_paths=bool(paths))
     found = find_images(
@@ -229,9 +229,16 @@ def _some(paths: tuple[str, ...]) -> str:
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
-def _check_output_options(output: Path | None, resume: bool, overwrite: bool) -> None:
+def _check_output_options(
+    output: Path | None, resume: bool, overwrite: bool, best: int | None
+) -> None:
     if (resume or overwrite) and not output:
         raise ConfigError("--resume and --overwrite are about a file of rows; add -o FILE")
+    if resume and best:
+        raise ConfigError(
+            f"--best {best} looks at all frames, --resume leaves out those that have rows; score "
+            "them all again with --overwrite, or resume without --best"
+        )
     if resume and overwrite:
         raise ConfigError("--resume keeps the rows that are there, --overwrite does not; give one")
 

@@ -1,9 +1,14 @@
 """`mspt serve`: scoring over HTTP, and the page."""
 
+import os
+import socket
+import time
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
-from threading import Timer
+from threading import Thread
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import click
 
@@ -16,12 +21,15 @@ from mspt.cli.options import (
     extra,
     max_image_option,
 )
+from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
     from mspt.inference.session import Backend
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where this machine itself asks
 _MIB = 2**20
+_READY_S = 60  # until which the server should answer
 
 
 @click.command()
@@ -113,10 +121,11 @@ def serve(
     )
     settings.export()
     app = create_app(settings)  # an error of the model's file shows now
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    click.echo(f"{address}  (Ctrl-C stops; accepted requests are finished)", err=True)
+    _check_port(host, port)
+    click.echo(f"{_address(host, port)}  (Ctrl-C stops; accepted requests are finished)", err=True)
     if open_page:
-        Timer(1.5, webbrowser.open, [address]).start()
+        near = _address(_EVERYWHERE.get(host, host), port)
+        Thread(target=_open_when_ready, args=[near], daemon=True).start()
     uvicorn.run(
         app if workers == 1 else "mspt.serve.app:create_app",
         factory=workers > 1,
@@ -127,3 +136,31 @@ def serve(
         access_log=False,  # app.py writes its own, without names
         server_header=False,
     )
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse a port that is taken: a browser would be shown what listens there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if os.name != "nt":  # there it would let two listen
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"{_address(host, port)}: nobody can listen there: {error.strerror}; name another "
+                "--port or --host"
+            ) from error
+
+
+def _open_when_ready(address: str) -> None:
+    """Open the page once the server answers."""
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), urlopen(f"{address}/healthz", timeout=5):
+            webbrowser.open(address)
+            return
+        time.sleep(0.1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from mspt.errors import DataError
-from mspt.files import whole_file
+from mspt.files import TruePaths, whole_file
 from mspt.image.formats import SUFFIXES
 
 SPLITS = ("train", "val", "test")
@@ -110,11 +110,24 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
     ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
+        names = RelativeNames(path.parent)
         for entry in entries:
-            relative = relative_name(entry.path, path.parent)
             severity = "" if entry.severity is None else entry.severity
             labels = (entry.mos, entry.source, entry.split, entry.identity, entry.degradation)
-            writer.writerow((relative, *labels, severity))
+            writer.writerow((names.of(entry.path), *labels, severity))
+
+
+class RelativeNames:
+    """How a file in a folder names images: relative to it, links followed, with slashes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Find out where the folder really is."""
+        self._true_paths = TruePaths()
+        self._folder = Path(os.path.realpath(folder))
+
+    def of(self, path: Path) -> str:
+        """Return an image's name, which leads from the folder to it."""
+        return relative_name(self._true_paths.of(path), self._folder)
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mspt.errors import DataError
-from mspt.evaluation.manifest import Entry, relative_name
+from mspt.evaluation.manifest import Entry, RelativeNames
 from mspt.evaluation.metrics import Vector
 from mspt.files import whole_file
 
@@ -62,9 +62,10 @@ def write_predictions(path: Path, scored: Predictions) -> None:
     ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
+        names = RelativeNames(path.parent)
         for entry, score in zip(scored.entries, scored.score, strict=True):
             row = (
-                relative_name(entry.path, path.parent),
+                names.of(entry.path),
                 entry.mos,
                 entry.source,
                 entry.identity,

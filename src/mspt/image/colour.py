@@ -39,10 +39,15 @@ def to_srgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    transform = _transform_of(profile, image.mode) if image.mode in _MODES else None
+    if image.mode in ("L", "LA") and "icc_profile" not in image.info:  # PNG's gAMA counts for gray
+        image = image.convert("RGB" if image.mode == "L" else "RGBA")
+    colours = image.getchannel("L") if image.mode == "LA" else image
+    transform = _transform_of(profile, colours.mode) if colours.mode in _MODES else None
     if transform is None:
         return image
-    converted = _apply(image, transform)
+    converted = _apply(colours, transform)
+    if image.mode == "LA":
+        converted.putalpha(image.getchannel("A"))
     converted.info = {k: v for k, v in image.info.items() if k != "icc_profile"}
     return converted
 

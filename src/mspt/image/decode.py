@@ -46,6 +46,7 @@ from mspt.limits import MAX_BYTES, MAX_PIXELS
 MIN_SIDE_PX = 32  # below, even an eye is less than a pixel
 
 _EMPTY = "the file is empty"
+_XMP = ("xmp", "XML:com.adobe.xmp")  # where Pillow keeps it
 _EXIF_ORIENTATION = 0x0112
 _RESTARTS = b"\xff\xdd\x00\x04"  # JPEG's segment that says how often restart markers come
 _MISSING_SHARE = 0.05  # of a JPEG's rows: where more are missing, it is no photo any more
@@ -134,7 +135,7 @@ def read_exif(data: bytes) -> Image.Exif:
         ImageError: if it is no image, or asks too much to be opened.
     """
     with _open(data, MAX_BYTES) as image:
-        exif = image.getexif()
+        exif = _exif_of(image)
         exif.get_ifd(ExifTags.IFD.Exif)  # read while the file is open
         return exif
 
@@ -162,7 +163,8 @@ def rgb_of_pil(image: Image.Image) -> RGB:
     """
     with _image_errors():
         check_size(*image.size)
-        rgb = np.asarray(_lay_over_white(to_srgb(image)))
+        few_bits = _reduce_to_8_bits(image) if image.mode.startswith("I") else image
+        rgb = np.asarray(_lay_over_white(to_srgb(few_bits)))
         return _turn_upright(rgb, _orientation_of(image))
 
 
@@ -256,9 +258,19 @@ def _silence_libraries() -> None:
 def _orientation_of(image: Image.Image) -> int:
     """Return EXIF's orientation 1..8; a broken EXIF block says nothing, and spoils no pixels."""
     try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+        return int(_exif_of(image).get(_EXIF_ORIENTATION, 1))
     except Exception:  # as for pixels: Pillow's parser raises nearly anything
         return 1
+
+
+def _exif_of(image: Image.Image) -> Image.Exif:
+    """Return an image's EXIF alone: Pillow adds the orientation of XMP, which browsers ignore."""
+    info = image.info
+    image.info = {k: v for k, v in info.items() if k not in _XMP}
+    try:
+        return image.getexif()
+    finally:
+        image.info = info
 
 
 def _turn_upright(rgb: RGB, orientation: int) -> RGB:
@@ -273,9 +285,7 @@ def _turn_upright(rgb: RGB, orientation: int) -> RGB:
 
 
 def _lay_over_white(image: Image.Image) -> Image.Image:
-    """Return any Pillow mode as RGB: 16 bits cut to 8, transparency over white."""
-    if image.mode.startswith("I"):
-        image = _reduce_to_8_bits(image)
+    """Return any Pillow mode of 8 bits as RGB, transparency over white."""
     if image.mode == "F":
         raise DecodeError("32-bit float pixels have no defined range; save the image in 8 bits")
     if image.mode == "La":
@@ -288,11 +298,14 @@ def _lay_over_white(image: Image.Image) -> Image.Image:
 
 
 def _reduce_to_8_bits(image: Image.Image) -> Image.Image:
-    """Return a gray image of 16 bits (also when held in 32) as 8 bits."""
+    """Return a gray image of 16 bits (also when held in 32) as 8 bits, in the same colours."""
     values = np.asarray(image)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         values = np.where(values == transparent, 0xFFFF, values)  # over white
     if values.size and (values.min() < 0 or values.max() > 0xFFFF):
         raise DecodeError("gray values beyond 16 bits; save the image in 8 or 16 bits")
-    return Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))
+    reduced = Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))
+    reduced.format = image.format
+    reduced.info = {k: v for k, v in image.info.items() if k != "transparency"}
+    return reduced

@@ -33,6 +33,8 @@ CAMERA_RAW = "camera RAW, which is not developed here"
 _RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FOVb")
 _JXL_MAGIC = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a")
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_ANY_CODEC = frozenset({b"mif1", b"msf1"})  # of the brands: HEIC's or AVIF's
+_LONGEST_BRANDS = 512  # bytes
 _TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 # TIFF's tags (TIFF 6.0, TIFF/EP and DNG 1.7)
@@ -68,8 +70,12 @@ def heif_is_installed() -> bool:
 
 
 def is_heif(data: bytes) -> bool:
-    """Tell whether bytes begin as a HEIC or HEIF file does."""
-    return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
+    """Tell whether bytes begin as a HEIC or HEIF file does; AVIF may begin so, too."""
+    if data[4:8] != b"ftyp" or data[8:12] not in _HEIC_BRANDS:
+        return False
+    compatible = data[16 : min(int.from_bytes(data[:4], "big"), _LONGEST_BRANDS)]
+    brands = {compatible[i : i + 4] for i in range(0, len(compatible), 4)}
+    return not brands & {b"avif", b"avis"} or bool(brands & (_HEIC_BRANDS - _ANY_CODEC))
 
 
 def unread(data: bytes) -> DecodeError:

@@ -35,6 +35,7 @@ _WINDOW = 5.5  # times a face's box: what is looked at then
 _TILED_PX = 6000  # long side from which a photo is looked at in tiles, too
 _LONG = 2.5  # or how many times as long as wide
 _TILE_PX = 2560  # side of a tile, at most
+_MOST_INSIDE = 0.5  # of a box of a tile in one of the whole photo: more is a part of that face
 _CANDIDATES = 5000  # before overlapping ones are dropped: OpenCV's default
 
 ENVIRONMENT = "MSPT_DETECTOR"
@@ -93,9 +94,11 @@ class FaceDetector:
         The whole photo is looked at first, in overlapping tiles if it is very large or long. Faces
         that were seen small are looked at again from near by: their boxes come out too small else.
         """
-        views = [_whole(rgb), *_tiles(rgb)]
-        boxes = _without_doubles([box for view in views for box in self._find_in(rgb, view)])
-        found = [self._look_closer(rgb, box) for box in boxes]
+        whole = self._find_in(rgb, _whole(rgb))
+        in_tiles = [box for tile in _tiles(rgb) for box in self._find_in(rgb, tile)]
+        parts = [b for b in in_tiles if any(_share_inside(b, w) > _MOST_INSIDE for w in whole)]
+        boxes = _without_doubles([*whole, *(box for box in in_tiles if box not in parts)])
+        found = _without_doubles([self._look_closer(rgb, box) for box in boxes])
         return sorted(found, key=lambda box: (-_area(box), box.x1, box.y1))
 
     def _look_closer(self, rgb: RGB, box: FaceBox) -> FaceBox:
@@ -197,7 +200,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _without_doubles(boxes: Sequence[FaceBox]) -> list[FaceBox]:
-    """Return boxes of different faces: of two that overlap the one seen whole, or the surer one."""
+    """Return boxes of different faces: of two that overlap the surer one."""
     kept: list[FaceBox] = []
     for box in sorted(boxes, key=lambda box: -box.det_score):
         if all(_overlap(box, other) <= _MAX_OVERLAP for other in kept):
@@ -207,10 +210,19 @@ def _without_doubles(boxes: Sequence[FaceBox]) -> list[FaceBox]:
 
 def _overlap(first: FaceBox, second: FaceBox) -> float:
     """Return the intersection of two boxes over their union, 0..1."""
+    shared = _shared_area(first, second)
+    return shared / (_area(first) + _area(second) - shared)
+
+
+def _share_inside(box: FaceBox, other: FaceBox) -> float:
+    """Return the share of a box, 0..1, that lies in another."""
+    return _shared_area(box, other) / _area(box)
+
+
+def _shared_area(first: FaceBox, second: FaceBox) -> float:
     across = min(first.x2, second.x2) - max(first.x1, second.x1)
     down = min(first.y2, second.y2) - max(first.y1, second.y1)
-    shared = max(0.0, across) * max(0.0, down)
-    return shared / (_area(first) + _area(second) - shared)
+    return max(0.0, across) * max(0.0, down)
 
 
 def _moved(box: FaceBox, left: int, top: int) -> FaceBox:

@@ -163,6 +163,8 @@ class Names:
     def _is_free_for(self, source: Path, target: Path, data: bytes | None) -> bool:
         if not os.path.lexists(target):
             return True
+        if data is None and os.path.samestat(source.lstat(), target.lstat()):
+            return True  # it lies there itself
         if not (self._may_share and target.is_file()):
             return False
         if data is not None:

@@ -6,12 +6,14 @@ Out:  the photos there, and JOURNAL in the folder: a line for every move, writte
 """
 
 import errno
+import filecmp
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mspt.errors import DataError, WriteError
 from mspt.files import is_within, whole_file
@@ -26,7 +28,7 @@ class Journal:
         """Go on with the folder's journal, if it has one."""
         self._path = folder / JOURNAL
         _drop_half_line(self._path)
-        self._moved = {source for source, _ in read_journal(self._path)}
+        self._moved = {moved.source for moved in read_journal(self._path)}
 
     def has(self, source: str) -> bool:
         """Tell whether a photo that is no longer there was moved by an earlier run."""
@@ -36,15 +38,20 @@ class Journal:
         """Move a photo to a free name, after writing that down.
 
         Raises:
+            OSError: if the photo cannot leave its folder; it is where it was, and nowhere else.
             WriteError: if the photo or the journal cannot be written.
         """
-        line = json.dumps({"from": os.path.abspath(source), "to": os.path.abspath(target)})
+        entry = {"from": os.path.abspath(source), "to": os.path.abspath(target)}
+        if source.is_symlink():
+            entry["link"] = os.readlink(source)
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
+                file.write(f"{json.dumps(entry)}\n")
                 file.flush()
                 os.fsync(file.fileno())
             move_file(source, target)
+        except _StuckError:
+            raise
         except OSError as error:
             raise WriteError(
                 f"{source}: cannot be moved to {target}: {error.strerror or error}"
@@ -60,9 +67,25 @@ def _drop_half_line(path: Path) -> None:
             os.truncate(path, whole)
 
 
-def move_file(source: Path, target: Path) -> None:
-    """Move a file to a free name, to another disk by a copy that is whole before it leaves."""
+class _StuckError(OSError):
+    """A file cannot be taken away from its folder, such as a card that is read-only."""
+
+
+def move_file(source: Path, target: Path, link: str = "") -> None:
+    """Move a file to a free name, to another disk by a copy that is on it before the file leaves.
+
+    A link keeps leading where it led.
+
+    Args:
+        source: what moves.
+        target: where to.
+        link: what a link says there; default: the whole path of what it leads to.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_symlink():
+        target.symlink_to(link or os.path.join(os.path.abspath(source.parent), os.readlink(source)))
+        _take_away(source, target)
+        return
     try:
         source.rename(target)
     except OSError as error:
@@ -70,10 +93,29 @@ def move_file(source: Path, target: Path) -> None:
             raise
         with whole_file(target) as draft:
             shutil.copy2(source, draft)
+            with draft.open("rb+") as copy:
+                os.fsync(copy.fileno())
+        _take_away(source, target)
+
+
+def _take_away(source: Path, copy: Path) -> None:
+    """Delete what was copied; if it stays, the copy goes: a photo is in one place."""
+    try:
         source.unlink()
+    except OSError as error:
+        copy.unlink()
+        raise _StuckError(error.errno, f"cannot leave its folder: {error.strerror}") from error
 
 
-def read_journal(path: Path) -> Iterator[tuple[str, str]]:
+class Moved(NamedTuple):
+    """A line of a journal."""
+
+    source: str
+    target: str
+    link: str  # what the photo said, if it was a link
+
+
+def read_journal(path: Path) -> Iterator[Moved]:
     """Yield where each photo was and where it went; none if there is no journal.
 
     Raises:
@@ -85,8 +127,8 @@ def read_journal(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines[:-1], 1):  # what follows the last line's end is half a line
         try:
             entry = json.loads(line)
-            yield entry["from"], entry["to"]
-        except (ValueError, KeyError, TypeError) as error:
+            yield Moved(entry["from"], entry["to"], entry.get("link", ""))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}, line {number}: is no journal of moved photos") from error
 
 
@@ -113,23 +155,40 @@ def restore(journal: Path, within: Sequence[Path] = ()) -> RestoreReport:
     if not journal.is_file():
         raise DataError(f"{journal}: no such journal; `mspt filter --move` writes {JOURNAL}")
     report, folder = RestoreReport(), Path(os.path.abspath(journal.parent))
-    for source, target in reversed(list(read_journal(journal))):
-        if not os.path.lexists(target):
-            if not os.path.lexists(source):
-                report.failed.append((target, "it is neither there nor where it was"))
-            continue
-        if os.path.lexists(source):
-            report.failed.append((target, f"{source} exists again"))
-            continue
-        if within and not (is_within(source, within) and is_within(target, [folder])):
-            report.failed.append((target, f"{source} lies outside; --within DIR allows a folder"))
-            continue
+    for moved in reversed(list(read_journal(journal))):
+        if os.path.lexists(moved.source) and not os.path.lexists(moved.target):
+            continue  # it was never moved, or is back
         try:
-            move_file(Path(target), Path(source))
+            _put_back(moved, within, folder)
         except (OSError, WriteError) as error:
-            report.failed.append((target, str(error)))
+            report.failed.append((moved.target, str(error)))
         else:
             report.restored += 1
     if not report.failed:
         journal.unlink()
     return report
+
+
+def _put_back(moved: Moved, within: Sequence[Path], folder: Path) -> None:
+    """Move a photo back.
+
+    Raises:
+        OSError, WriteError: if it cannot go back, saying why.
+    """
+    if not os.path.lexists(moved.target):
+        raise OSError("it is neither there nor where it was")
+    if within and not (is_within(moved.source, within) and is_within(moved.target, [folder])):
+        raise OSError(f"{moved.source} lies outside; --within DIR allows a folder")
+    if not os.path.lexists(moved.source):
+        move_file(Path(moved.target), Path(moved.source), moved.link)
+    elif _is_copy(moved.target, moved.source):  # stopped before the original was taken away
+        os.unlink(moved.target)
+    else:
+        raise OSError(f"{moved.source} exists again")
+
+
+def _is_copy(target: str, source: str) -> bool:
+    """Tell whether two files are different ones with the same bytes."""
+    if not (os.path.isfile(source) and os.path.isfile(target)) or os.path.samefile(source, target):
+        return False
+    return filecmp.cmp(source, target, shallow=False)

@@ -19,9 +19,10 @@ from typing import Literal
 
 import numpy as np
 
-from mspt.errors import ConfigError
+from mspt.errors import ConfigError, DataError
 from mspt.evaluation.metrics import Vector
 from mspt.scores.read import ScoreRow
+from mspt.scores.write import printable_path
 
 _DECIMALS = 6  # of a score, as scoring rounds it
 KEEP_RATES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5, 0.25, 0.1)
@@ -58,11 +59,21 @@ PerPhoto = Literal["worst", "largest", "mean"]
 def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
     """Yield one row for each photo: that of its worst or largest face, or with its faces' mean.
 
-    A photo's rows stand together, its largest face first. One of which no face has a score keeps
-    its first row.
+    One of which no face has a score keeps its first row.
+
+    Raises:
+        DataError: if a photo's rows do not stand together, as `mspt score` writes them.
     """
-    for _, group in groupby(rows, key=lambda row: row.path):
-        faces = list(group)
+    seen: set[int] = set()  # hashes of the photos that may have more rows
+    for path, group in groupby(rows, key=lambda row: row.path):
+        faces = sorted(group, key=_face_number)
+        if hash(path) in seen:
+            raise DataError(
+                f"{printable_path(path)}: its rows do not stand together, as `mspt score` writes "
+                "them; sort the file by path"
+            )
+        if str(faces[0].cells.get("n_faces", "")) not in ("0", "1"):
+            seen.add(hash(path))
         scored = [row for row in faces if row.score is not None]
         if how == "largest" or not scored:
             yield faces[0]
@@ -71,6 +82,12 @@ def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
         else:
             mean = round(sum(row.score or 0.0 for row in scored) / len(scored), _DECIMALS)
             yield scored[0]._replace(score=mean, cells={**scored[0].cells, "score": mean})
+
+
+def _face_number(row: ScoreRow) -> int:
+    """Return a face's place in its photo, 0 for the largest, and for photos without faces."""
+    number = str(row.cells.get("face") or "0")
+    return int(number) if number.isdigit() else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ lines in records.jsonl say so.
 """
 
 import csv
-import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -31,6 +29,7 @@ from mspt.files import whole_file
 from mspt.image.crop import crop_centre_square
 from mspt.image.decode import read_rgb
 from mspt.synthesis.degradations import SINGLE
+from mspt.synthesis.journal import Journal, Record
 from mspt.synthesis.mixtures import MIXED, chained, chained_kinds
 from mspt.synthesis.mos import stored_calibration
 from mspt.synthesis.phone_faults import PHONE
@@ -54,8 +53,6 @@ _ONE_KIND: Sequence[tuple[str, Sequence[str], float]] = (  # source, its kinds, 
 )
 
 _VERSION = 5  # of degradations and metrics: raise it when they change, so that none are mixed
-
-Record = dict[str, Any]  # one line of records.jsonl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,16 +177,17 @@ def synthesize(
         SynthesisError: if a worker process dies.
         ImageError: if a photo cannot be decoded; nothing is guessed in its place.
     """
-    journal = Journal(out_dir, plan)
-    todo = [photo for photo in photos if photo.name not in journal.done]
+    journal = Journal(out_dir, {"version": _VERSION, "plan": asdict(plan)})
+    todo = [photo for photo in photos if not journal.has(photo.name, _size_of(photo))]
     done = len(photos) - len(todo)
     on_progress(done)
     context = get_context("spawn")  # torch's threads do not survive a fork
     with ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool:
-        pending = [pool.submit(_make_images, photo, out_dir, plan) for photo in todo]
+        pending = {pool.submit(_make_images, photo, out_dir, plan): photo for photo in todo}
         try:
             for future in as_completed(pending):
-                journal.add(*future.result())
+                photo = pending[future]
+                journal.add(photo.name, _size_of(photo), future.result())
                 done += 1
                 on_progress(done)
         except BrokenProcessPool as error:
@@ -211,69 +209,9 @@ def synthesize(
     return manifest
 
 
-class Journal:
-    """records.jsonl: the plan, then per finished photo its images; the last line may be torn."""
-
-    def __init__(self, out_dir: Path, plan: SynthesisPlan) -> None:
-        """Read what an earlier run left, or begin.
-
-        Raises:
-            ConfigError: if the earlier run had another plan.
-        """
-        self.path = out_dir / "records.jsonl"
-        self.done: dict[str, list[Record]] = {}
-        (out_dir / "images").mkdir(parents=True, exist_ok=True)
-        self._header = {"version": _VERSION, "plan": asdict(plan)}
-        lines = list(_whole_lines(self.path))
-        if any(line["images"] for line in lines[1:]) and lines[0] != self._header:
-            raise ConfigError(
-                f"{out_dir} holds images of another plan ({_difference(lines[0], self._header)}); "
-                "choose another folder or delete this one"
-            )
-        if lines and lines[0] == self._header:
-            self.done = {line["photo"]: line["images"] for line in lines[1:]}
-        self._rewrite()
-
-    def add(self, photo: str, images: list[Record]) -> None:
-        """Note that a photo is finished."""
-        self.done[photo] = images
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"photo": photo, "images": images}) + "\n")
-
-    def _rewrite(self) -> None:
-        """Write the whole journal again: drops a torn last line."""
-        lines: list[Record] = [self._header]
-        lines += [{"photo": photo, "images": images} for photo, images in self.done.items()]
-        with whole_file(self.path) as draft:
-            draft.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
-def _difference(before: Record, now: Record) -> str:
-    """Name what differs between two headers, such as `seed was 0, now 1`."""
-    old, new = ({"version": h.get("version")} | dict(h.get("plan", {})) for h in (before, now))
-    changed = [name for name in new if old.get(name) != new[name]]
-    return ", ".join(f"{name} was {old.get(name)}, now {new[name]}" for name in changed)
-
-
-def read_records(out_dir: Path) -> list[Record]:
-    """Return the record of every image made in `out_dir` so far, in the order they were done."""
-    lines = list(_whole_lines(out_dir / "records.jsonl"))
-    return [image for line in lines[1:] for image in line["images"]]
-
-
-def _whole_lines(path: Path) -> Iterator[Record]:
-    if not path.exists():
-        return
-    text = path.read_text(encoding="utf-8")
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
-        if line.endswith("\n"):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise ConfigError(
-                    f"{path}, line {number}: damaged ({error}); delete that line to have its "
-                    "photo made again"
-                ) from error
+def _size_of(photo: Photo) -> int:
+    """Return a photo's bytes, by which a replaced file is known; 0 if it is missing."""
+    return photo.path.stat().st_size if photo.path.exists() else 0
 
 
 def _entries(photos: Sequence[Photo], journal: Journal, out_dir: Path) -> Iterator[Entry]:
@@ -302,14 +240,14 @@ def kinds_of(image: Record) -> list[str]:
     return image.get("chain") or [image["degradation"]]
 
 
-def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str, list[Record]]:
+def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> list[Record]:
     """Make, save and measure all images of one photo."""
     try:
         rgb = read_rgb(photo.path)
     except ImageError as error:
         raise type(error)(f"{photo.path}: {error}") from error
     if min(rgb.shape[:2]) < plan.min_side_px:
-        return photo.name, []
+        return []
     reference = crop_centre_square(rgb)
     side_px = plan.frame_px if plan.enlarge else min(reference.shape[0], plan.frame_px)
     reference = resize_to_side(reference, side_px)
@@ -324,7 +262,7 @@ def _make_images(photo: Photo, out_dir: Path, plan: SynthesisPlan) -> tuple[str,
             record["chain"] = chained_kinds(np.random.default_rng(seed))
         shown = resize_to_side(degraded, side_px)  # as scoring enlarges what came out smaller
         records.append(record | {"distances": measure_distances(reference, shown)})
-    return photo.name, records
+    return records
 
 
 def _save(

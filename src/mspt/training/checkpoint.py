@@ -35,6 +35,11 @@ class State:
     scaler: dict[str, float] = field(default_factory=dict)  # fp16's loss scale
     parent: dict[str, Any] = field(default_factory=dict)  # training of the model it started from
 
+    @property
+    def is_last(self) -> bool:
+        """Tell whether the run has come to its end."""
+        return (self.stage, self.step) == (len(self.run.stages), self.run.stages[-1].steps)
+
     def to_json(self) -> str:
         """Return the form kept in state.json."""
         plain = {

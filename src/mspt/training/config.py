@@ -11,7 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mspt.budget import parse_budget
 from mspt.errors import ConfigError
@@ -154,12 +162,12 @@ class RunConfig(_Strict):
         earlier = self.stages[number - 2].sources if number > 1 else frozenset[str]()
         return Stage(number, self.stages[number - 1], earlier)
 
-    @field_validator("data", mode="before")
+    @field_validator("data", "stages", mode="before")
     @classmethod
-    def _check_data_is_a_list(cls, value: object) -> object:
+    def _check_is_a_list(cls, value: object, info: ValidationInfo) -> object:
         if isinstance(value, dict):
             raise ValueError(  # noqa: TRY004 - pydantic wants ValueError
-                "is a list of sets: write [[data]] with manifest = ..., once per set"
+                f"is a list: write [[{info.field_name}]] with two brackets, once for each"
             )
         return value
 
@@ -211,24 +219,22 @@ def load_run(path: Path) -> RunConfig:
         ConfigError: naming the file, the key, the value and the remedy.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     run = parse_run(raw, str(path))
-    folder = path.parent
+    folder = path.parent.absolute()  # links stay: what they name lies beside them, not elsewhere
 
     def resolve(data: DataConfig) -> DataConfig:
-        images = (folder / data.images).resolve() if data.images else None
-        return data.model_copy(
-            update={"manifest": (folder / data.manifest).resolve(), "images": images}
-        )
+        images = folder / data.images if data.images else None
+        return data.model_copy(update={"manifest": folder / data.manifest, "images": images})
 
     init = run.init
     if init and not init.startswith("hub:") and init not in embedded_models():
-        init = str((folder / init).resolve())
-    cache = (folder / run.engine.cache).resolve() if run.engine.cache else None
+        init = str(folder / init)
+    cache = folder / run.engine.cache if run.engine.cache else None
     engine = run.engine.model_copy(update={"cache": cache})
     data = tuple(map(resolve, run.data))
     return run.model_copy(update={"data": data, "init": init, "engine": engine})

@@ -14,7 +14,7 @@ from mspt.training.batches import Batch
 from mspt.training.carryover import Anchor
 from mspt.training.config import Stage
 from mspt.training.engine import Engine
-from mspt.training.frames import frames_bytes
+from mspt.training.frames import frames_bytes, say_size
 from mspt.training.plan import RunPlan
 
 
@@ -39,13 +39,13 @@ def describe_plan(plan: RunPlan) -> str:
             f"stage {number}: {stage.short_side} px, {cost.gflops} GFLOPs, {images} images of "
             f"{', '.join(sorted(stage.sources))}; {stage.steps} steps of {stage.batch} "
             f"({seen / images:.1f} epochs), about {_duration(stage_s)}, "
-            f"{_size(stage_disk)} on disk"
+            f"{say_size(stage_disk)} on disk"
         )
     disk = sum(disks) if run.engine.cache else max(disks)  # without a cache, one at a time
     val_images = f"{len(plan.val)} val images after every stage"
     lines.append(
         f"in all: about {_duration(total_s)} of steps, as measured now (scoring {val_images} comes "
-        f"on top); at most {_size(disk)} on disk"
+        f"on top); at most {say_size(disk)} on disk"
     )
     return "\n".join(lines)
 
@@ -68,7 +68,3 @@ def _measure_step_s(engine: Engine, place: Stage) -> float:
 def _duration(seconds: float) -> str:
     minutes = seconds / 60
     return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -10,12 +10,14 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from mspt.errors import DataError, ImageError, WriteError
 from mspt.evaluation.manifest import Entry
@@ -24,6 +26,7 @@ from mspt.image.preprocess import prepare_rgb
 from mspt.parallel import map_in_order, usable_cores
 from mspt.spec import InputSpec
 
+_DRAFT = ".part"  # ends the name of frames that are being prepared
 _NAMED = 5  # broken images that an error lists
 
 
@@ -105,6 +108,11 @@ def frames_bytes(count: int, side_px: int) -> int:
     return count * side_px * side_px * 3
 
 
+def say_size(count: int) -> str:
+    """Return bytes as people read them."""
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
 def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> Frames:
     """Prepare all images once, in a file of `cache_dir` that a resumed run finds again.
 
@@ -116,16 +124,31 @@ def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> 
     prints = "".join([spec.to_json(), *map(_fingerprint, entries)])
     name = hashlib.sha256(prints.encode()).hexdigest()[:16]
     path = cache_dir / f"frames-{spec.crop_side}-{name}.npy"
-    if not path.exists():
-        _check_disk(frames_bytes(len(entries), spec.crop_side), cache_dir)
-        draft = path.with_suffix(f".{os.getpid()}.part")  # another run may prepare the same
-        try:
-            _write_frames(draft, entries, spec)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+    with _alone(cache_dir):
+        if not path.exists():
+            for dead in cache_dir.glob(f"*{_DRAFT}"):  # gigabytes that a killed run left
+                dead.unlink()
+            _check_disk(frames_bytes(len(entries), spec.crop_side), cache_dir)
+            draft = path.with_suffix(_DRAFT)
+            try:
+                _write_frames(draft, entries, spec)
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
     mos = np.array([entry.mos for entry in entries], dtype=np.float32)
     return Frames(np.load(path, mmap_mode="r"), mos, entries)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other run prepares frames in a folder; a killed run lets go of its lock."""
+    lock = FileLock(folder / ".mspt-frames.lock")
+    with suppress(OSError):  # some network file systems have no locks: then nobody waits
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check_disk(needed: int, folder: Path) -> None:
@@ -136,7 +159,7 @@ def _check_disk(needed: int, folder: Path) -> None:
 
 def _too_little_disk(needed: int, free: int, folder: Path) -> WriteError:
     return WriteError(
-        f"{folder}: prepared images need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are "
+        f"{folder}: prepared images need {say_size(needed)}, but {say_size(free)} are "
         "free; make room, or put the run elsewhere with --out"
     )
 

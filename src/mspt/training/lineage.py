@@ -15,7 +15,8 @@ from mspt.training.start_weights import is_model
 
 def describe_training(state: State) -> dict[str, Any]:
     """Return what a reader of the model file may want to know of its training."""
-    done = [stage.steps for stage in state.run.stages[: state.stage - 1]] + [state.step]
+    done = [stage.steps for stage in state.run.stages[: state.stage]]
+    done[-1:] = [state.step] if done else []  # stage 0 is the start, before any step
     stages = [
         {
             "short_side": stage.short_side,

@@ -7,14 +7,15 @@ Out:  RunPlan, or an error that names both values; nothing has been trained or w
 import hashlib
 import math
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mspt.budget import Cost, parse_budget
 from mspt.errors import ConfigError, DataError
-from mspt.evaluation.manifest import Entry, read_manifest, relative_name, select_entries
+from mspt.evaluation.manifest import SPLITS, Entry, read_manifest, relative_name, select_entries
 from mspt.evaluation.metrics import MIN_IMAGES
+from mspt.files import TruePaths
 from mspt.training.backbones import build_network
 from mspt.training.config import DataConfig, RunConfig, StageConfig
 from mspt.training.cost import measure_cost
@@ -68,10 +69,9 @@ def read_run_data(run: RunConfig) -> tuple[list[Entry], list[Entry]]:
             stage finds too few images.
         DataError: as `read_manifest`.
     """
-    entries = [entry for data in run.data for entry in _read_set(data)]
-    twice = [path for path, count in Counter(str(e.path) for e in entries).items() if count > 1]
-    if twice:
-        raise DataError(f"{len(twice)} images are listed twice, such as {twice[0]}")
+    sets = [(data, list(_read_set(data))) for data in run.data]
+    _refuse_doubles(sets)
+    entries = [entry for _, listed in sets for entry in listed]
     train, val = (select_entries(entries, split=split) for split in ("train", "val"))
     for split, found in (("train", train), ("val", val)):
         if not found:
@@ -91,15 +91,42 @@ def read_run_data(run: RunConfig) -> tuple[list[Entry], list[Entry]]:
     return train, val
 
 
+def _refuse_doubles(sets: Sequence[tuple[DataConfig, Sequence[Entry]]]) -> None:
+    """Refuse an image that is listed twice, by whatever names: it could be in train and in val."""
+    listed_in: dict[Path, Path] = {}
+    twice: list[str] = []
+    true_paths = TruePaths()
+    for data, entries in sets:
+        for entry in entries:
+            path = true_paths.of(entry.path)
+            path = path.resolve() if path.is_symlink() else path
+            if path in listed_in:
+                twice.append(f"{entry.path} (in {listed_in[path]} and {data.manifest})")
+            listed_in.setdefault(path, data.manifest)
+    if twice:
+        raise DataError(f"{len(twice)} images are listed twice, such as {twice[0]}")
+
+
 def _read_set(data: DataConfig) -> Iterator[Entry]:
     """Yield the entries of one set, with what the run file declares of them."""
-    undecided = 0
+    undecided, drawn = 0, 0
     for entry in read_manifest(data.manifest, images=data.images, mos_scale=data.mos_scale):
         split = entry.split or data.split
+        drawn += not split
+        if split and split not in SPLITS:
+            raise DataError(
+                f"{data.manifest}: {entry.path.name} has the split {split!r}; it is one of "
+                f"{', '.join(SPLITS)}"
+            )
         if not split and data.val_share:
             split = "val" if _drawn_share(entry, data) < data.val_share else "train"
         undecided += not split
         yield replace(entry, source=entry.source or data.source, split=split)
+    if data.val_share and not drawn:
+        raise DataError(
+            f"{data.manifest}: every row names its split, so that val_share {data.val_share:g} "
+            "draws none; drop the key, or empty the column split"
+        )
     if undecided:
         raise DataError(
             f"{data.manifest}: {undecided} rows name no split; add a column split, or declare "

@@ -66,7 +66,7 @@ def _folder_of(run: Path) -> Path:
 
 def _name_in(run_toml: Path) -> str:
     try:
-        return str(tomllib.loads(run_toml.read_text(encoding="utf-8"))["name"])
+        return str(tomllib.loads(run_toml.read_text(encoding="utf-8-sig"))["name"])
     except FileNotFoundError as error:
         raise ConfigError(f"{run_toml}: no such file") from error
     except (OSError, ValueError, KeyError) as error:

@@ -74,7 +74,7 @@ class RunLog:
         return self._board
 
     def _global_step(self, stage: int, step: int) -> int:
-        return sum(earlier.steps for earlier in self._stages[: stage - 1]) + step
+        return sum(earlier.steps for earlier in self._stages[: max(0, stage - 1)]) + step
 
 
 def read_metrics(path: Path) -> list[Row]:

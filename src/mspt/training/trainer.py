@@ -47,15 +47,10 @@ from mspt.training.lineage import describe_start
 from mspt.training.plan import RunPlan, make_plan
 from mspt.training.run_log import LiveView, Log, RunLog
 from mspt.training.run_summary import write_summary
+from mspt.training.same_run import check_same_run
 
 _LOG_EVERY = 20  # steps
 _START_BATCHES = 16  # that start weights from a model file are measured on
-_MACHINE = {
-    "device",
-    "workers",
-    "save_every",
-    "cache",
-}  # settings of the engine that change no weight
 
 
 def train(run: RunConfig, out_dir: Path, *, resume: bool = False, log: Log = print) -> Path:
@@ -151,6 +146,8 @@ class Trainer:
             self._restore(folder)
             return
         self._run_log.resume_after(0, 0)
+        if self._is_main:  # of a run that left no checkpoint: nothing here may tell of two runs
+            shutil.rmtree(self.out_dir / "scores", ignore_errors=True)
         if self.run.init:
             self._parent = describe_start(self.run.init)
             remark = self.engine.load_start(self.run.init, self._first_images())
@@ -163,7 +160,7 @@ class Trainer:
         """Yield some batches of the first stage, whose statistics a model file no longer has."""
         stage = self.run.stage(1)
         entries = select_entries(self._plan.train, sources=stage.config.sources)
-        yield from self._whole_batches(stage, self._frames(0, entries, stage.spec), _START_BATCHES)
+        yield from self._whole_batches(stage, self._frames(1, entries, stage.spec), _START_BATCHES)
 
     def _whole_batches(self, stage: Stage, frames: Frames, count: int) -> Iterator[Tensor]:
         """Yield a stage's first batches, whole in every process: all measure the same on them."""
@@ -173,12 +170,13 @@ class Trainer:
 
     def _restore(self, folder: Path) -> None:
         state = load_state(folder)
-        self._check_same_run(folder, state)
+        check_same_run(folder, state, self.run, self._plan.digest)
         self._parent = state.parent
         self.engine.averaged.load_state_dict(load_network(folder).state_dict())
         self.engine.restore_scaler(state.scaler)
         if state.stage == 0 or state.step == self.run.stages[state.stage - 1].steps:
-            self._drop_frames(state.stage)
+            if state.stage:
+                self._drop_frames(state.stage)
             self._enter_stage(state.stage + 1)
         else:
             self.stage, self.step = state.stage, state.step
@@ -188,17 +186,6 @@ class Trainer:
             self._set_anchor()
         self._run_log.resume_after(state.stage, state.step)
         self._log(f"resumed from {folder.name}")
-
-    def _check_same_run(self, folder: Path, state: State) -> None:
-        if _what_must_stay(state.run) != _what_must_stay(self.run):
-            raise ConfigError(
-                f"{folder} was trained by another run file; restore that file or start elsewhere"
-            )
-        if state.data_digest != self._plan.digest:
-            raise ConfigError(
-                f"{folder} was trained on other images or labels than the manifests list now; "
-                "restore them or start elsewhere"
-            )
 
     def _enter_stage(self, number: int) -> None:
         """Stand at the first step of a stage, or behind the last one."""
@@ -330,8 +317,3 @@ class Trainer:
             stage, step = place_of(old)
             if stage == self.stage and step < self.step:
                 shutil.rmtree(old)
-
-
-def _what_must_stay(run: RunConfig) -> dict[str, object]:
-    """Return the part of a run that resuming may not change: not where things are or run."""
-    return run.model_dump(exclude={"data": True, "init": True, "engine": _MACHINE})

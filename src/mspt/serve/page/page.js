@@ -25,6 +25,7 @@ let running = 0;
 let failed = 0;
 let passedOver = 0; // files that are no photos
 let generation = 0; // raised by clear: what was on its way then is dropped
+let locked = false; // the server wants a token first; photos wait
 
 byId("host").textContent = location.host;
 
@@ -54,6 +55,13 @@ function changePlace() {
   byId("where-here").hidden = byId("model-label").hidden = !isHere();
   byId("detect-label").hidden = isHere() && !findsHere;
   closeDevice();
+  unlock();
+}
+
+/** Go on with the photos that waited for a token. */
+function unlock() {
+  locked = false;
+  start();
 }
 
 function closeDevice() {
@@ -88,8 +96,7 @@ async function askServer(blob, options) {
       await new Promise((done) => setTimeout(done, 1000 * seconds));
       continue;
     }
-    if (answer.status === 401) byId("token-label").hidden = false;
-    throw new Error(problem.detail);
+    throw Object.assign(new Error(problem.detail), { name: answer.status === 401 ? "Locked" : "Error" });
   }
 }
 
@@ -101,17 +108,21 @@ function add(files) {
   passedOver += others;
   if (!photos.length) return others && say(summary());
   waiting.push(...photos);
-  for (let i = running; i < AT_ONCE; i++) work();
+  start();
+}
+
+function start() {
+  for (let i = running; i < Math.min(AT_ONCE, running + waiting.length); i++) work();
 }
 
 async function work() {
   running++;
-  for (let file = waiting.shift(); file; file = waiting.shift()) {
-    say(`${waiting.length + running} photos to go`);
-    await scoreFile(file);
+  while (waiting.length && !locked) {
+    say(`${waiting.length + running - 1} photos to go`);
+    await scoreFile(waiting.shift());
   }
   running--;
-  if (!running) say(summary());
+  if (!running) say(locked ? `The server asks for its token; ${waiting.length} photos wait for it.` : summary());
 }
 
 async function scoreFile(file) {
@@ -126,8 +137,19 @@ async function scoreFile(file) {
       else fail(name, row.error || "no face found");
     }
   } catch (error) {
-    if (begun === generation) fail(name, error instanceof TypeError ? "the server cannot be reached" : error.message);
+    if (begun !== generation) return;
+    if (error.name === "Locked" || error.name === "Closed") waiting.unshift(file); // it takes another turn
+    if (error.name === "Locked") lock();
+    else if (error.name !== "Closed") fail(name, error instanceof TypeError ? "the server cannot be reached" : error.message);
   }
+}
+
+function lock() {
+  if (locked) return;
+  locked = true;
+  byId("token-label").hidden = false;
+  byId("token").value = ""; // none, or a wrong one
+  byId("token").focus();
 }
 
 function fail(name, why) {
@@ -156,7 +178,7 @@ function show(card, url) {
   const scored = row.score !== null;
   text.append(
     line("p", scored ? row.score.toFixed(3) : "not scored", `score ${row.band ?? ""}`),
-    line("p", scored ? `${row.band}, better than ${Math.round(row.percentile)} of 100` : row.reasons),
+    line("p", scored ? `${row.band}, better than ${Math.round(row.percentile)} of 100 (${row.model})` : row.reasons),
     line("p", scored ? row.reasons : ""),
     line("p", "kept", "kept"),
     line("p", name + face, "name"),
@@ -198,8 +220,8 @@ function summary() {
 function download() {
   const quote = (cell) => `"${String(cell).replaceAll('"', '""').replace(/^([=+\-@])/, "./$1")}"`;
   const kept = cards.filter(isKept).sort((a, b) => b.row.score - a.row.score);
-  const lines = kept.map(({ name, row }) => [name, row.score, row.band, row.reasons].map(quote).join(","));
-  const blob = new Blob([["path,score,band,reasons", ...lines, ""].join("\n")], { type: "text/csv" });
+  const lines = kept.map(({ name, row }) => [name, row.score, row.band, row.reasons, row.model].map(quote).join(","));
+  const blob = new Blob([["path,score,band,reasons,model", ...lines, ""].join("\n")], { type: "text/csv" });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = "kept.csv";
@@ -209,6 +231,7 @@ function download() {
 
 function clear() {
   waiting = [];
+  locked = false;
   generation++;
   cards.length = failed = passedOver = 0;
   byId("cards").replaceChildren();
@@ -251,14 +274,17 @@ let stream = null;
 let newest = null; // the newest picture and its row
 
 async function startWebcam() {
-  if (stream) return;
+  if (byId("webcam").disabled) return;
+  if (!navigator.mediaDevices) return say("The webcam cannot be used: browsers want https for it, or this very machine.");
+  byId("webcam").disabled = true; // a second click would take a second camera
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280, facingMode: "user" } });
+    byId("video").srcObject = stream;
+    await byId("video").play();
   } catch (error) {
+    stopWebcam();
     return say(`The webcam cannot be used: ${error.message}`);
   }
-  byId("video").srcObject = stream;
-  await byId("video").play();
   byId("live").hidden = false;
   const own = stream;
   while (stream === own) {
@@ -274,7 +300,9 @@ async function scoreFrame() {
   canvas.getContext("2d").drawImage(video, 0, 0);
   const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
   try {
+    const own = stream;
     const [row] = await score(blob, { factors: true, crop: true });
+    if (stream !== own) return; // stopped meanwhile
     newest = row;
     byId("live-score").textContent = row.score.toFixed(2);
     byId("live-score").className = `score ${row.band}`;
@@ -289,7 +317,8 @@ async function scoreFrame() {
 
 function stopWebcam() {
   stream?.getTracks().forEach((track) => track.stop());
-  stream = null;
+  stream = newest = null;
+  byId("webcam").disabled = false;
   byId("live").hidden = true;
 }
 
@@ -315,6 +344,7 @@ for (const id of ["files", "folder"])
   });
 byId("here").addEventListener("change", changePlace);
 byId("model").addEventListener("change", closeDevice);
+byId("token").addEventListener("change", unlock);
 byId("least").addEventListener("input", () => {
   cards.forEach(mark);
   say(summary());
