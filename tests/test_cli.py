@@ -167,6 +167,17 @@ def test_hidden_files_and_the_output_itself_are_no_photos(run_cli: RunCli, tmp_p
     assert [row["path"] for row in read_rows(tmp_path / "scores.csv")] == ["./a.png"]
 
 
+def test_what_programs_and_systems_keep_is_passed_over(run_cli: RunCli, tmp_path: Path) -> None:
+    for folder in ("Photos.photoslibrary/originals", "$RECYCLE.BIN", "trip"):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(ORIGINAL, tmp_path / folder / "a.png")
+    done = run_cli("score", ".")
+    assert [line[8:] for line in done.stdout.splitlines()] == ["./trip/a.png"]
+    assert "1 other files passed over (1 .photoslibrary)" in done.stderr
+    named = run_cli("score", "Photos.photoslibrary")
+    assert named.stdout.endswith("Photos.photoslibrary/originals/a.png\n")
+
+
 def test_workers_do_not_change_the_file(run_cli: RunCli, tmp_path: Path) -> None:
     for workers in (1, 4):
         run_cli("score", FACES, "--workers", str(workers), "-o", tmp_path / f"{workers}.csv")
@@ -426,12 +437,14 @@ def test_lists_name_the_photos(run_cli: RunCli, set_with_captions: Path) -> None
     (here / "lines.txt").write_text("set/a.png\r\n\nset/b.PNG\n")
     (here / "nul").write_bytes(b"set/a.png\0set/b.PNG\0")
     (here / "table.csv").write_text("id,picture\n1,a.png\n2,b.PNG\n")
+    (here / "powershell.txt").write_text("set/a.png\r\nset/b.PNG\r\n", encoding="utf-16")
     (here / "known.jsonl").write_text('{"file": "set/a.png"}\n{"file": "set/b.PNG"}\n')
     for options in (
         ("lines.txt",),
         ("nul", "-0"),
         ("table.csv", "--column", "picture", "--root", "set"),
         ("known.jsonl",),
+        ("powershell.txt",),
     ):
         done = run_cli("score", "--from", *options)
         assert done.returncode == 0, done.stderr

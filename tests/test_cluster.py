@@ -205,6 +205,8 @@ def test_a_job_gives_the_rows_of_mspt_score_and_goes_on_where_it_stopped(
     other = run_cli(*command, "--factors")
     assert other.returncode == 2
     assert "was begun with other factors (False, now True)" in other.stderr
+    fewer = run_cli(*command, "--max-megapixels", "20")
+    assert "was begun with other max_pixels (" in fewer.stderr
     (photos / "new.png").write_bytes(b"")
     assert "was begun with other" in run_cli(*command).stderr
 

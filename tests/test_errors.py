@@ -1,5 +1,6 @@
 """Errors: one tree, and a remedy where something optional is missing."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mspt import errors
+from mspt.image.formats import CameraRawError
 
 
 def test_every_error_is_an_mspt_error_and_stands_in_the_tree() -> None:
@@ -16,6 +18,18 @@ def test_every_error_is_an_mspt_error_and_stands_in_the_tree() -> None:
     for cls in ours:
         assert issubclass(cls, errors.MsptError)
         assert cls.__name__ in errors.__doc__
+
+
+def test_every_error_can_be_named_and_sent_to_another_process() -> None:
+    """Scoring puts the photo's name before an error's words, processes pickle it."""
+    waiting = [errors.MsptError]
+    while waiting:
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        error = cls("a.jpg: why")
+        assert str(error) == str(pickle.loads(pickle.dumps(error))) == "a.jpg: why"
+    assert CameraRawError in errors.DecodeError.__subclasses__()
+    assert str(CameraRawError()).startswith("camera RAW, which is not developed here; save it")
 
 
 @pytest.mark.parametrize(

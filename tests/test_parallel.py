@@ -49,6 +49,25 @@ print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith
 """
 
 
+SLOWED = """
+import resource
+from mspt.parallel import freed_memory_kept
+
+with freed_memory_kept():
+    pass
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    b"x" * 8_000_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_afterwards_large_blocks_cost_the_process_no_more_than_before() -> None:
+    faults = int(subprocess.check_output([sys.executable, "-c", SLOWED], text=True))
+    assert faults < 10 * 8_000_000 / 4096, "fifty blocks of 8 MB, each cleared anew"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
 def test_afterwards_the_memory_is_given_back() -> None:
     held_kib = int(subprocess.check_output([sys.executable, "-c", AFTERWARDS], text=True))

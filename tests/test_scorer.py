@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import mspt
 from mspt.arrays import RGB
-from mspt.errors import DecodeError, ImageTooSmallError, ModelError
+from mspt.errors import DecodeError, ImageTooLargeError, ImageTooSmallError, ModelError
 from mspt.inference import scorer as scorer_module
 from mspt.inference.models import KEYS, ModelInfo, Reference, embedded_models, find_model
 from mspt.inference.scorer import Scorer
@@ -142,10 +143,28 @@ def test_what_is_no_image_is_a_type_error(image: object, scorer: Scorer) -> None
         scorer.score(image)
 
 
-@pytest.mark.parametrize("one", ["photo.png", b"bytes", ORIGINAL])
+@pytest.mark.parametrize(
+    "one",
+    [
+        *("photo.png", b"bytes", bytearray(b"bytes"), ORIGINAL, io.BytesIO(b"bytes")),
+        *(Image.new("RGB", (64, 64)), np.zeros((64, 64, 3), np.uint8)),
+    ],
+    ids=lambda one: type(one).__name__,
+)
 def test_a_single_image_is_not_taken_for_several(one: object, scorer: Scorer) -> None:
     with pytest.raises(TypeError, match="score_many takes several images"):
         scorer.score_many(one)
+
+
+def test_among_several_what_is_no_image_is_a_row(scorer: Scorer) -> None:
+    found = list(scorer.score_many([ORIGINAL, None, 3.5, ORIGINAL]))
+    assert [row.status for row in found] == ["ok", "unreadable", "unreadable", "ok"]
+    assert found[1].error.startswith("NoneType is not a path, bytes, binary file, PIL image")
+
+
+def test_a_limit_of_pixels_holds_for_pictures_that_are_open() -> None:
+    with Image.open(ORIGINAL) as opened, pytest.raises(ImageTooLargeError, match="102400 pixels"):
+        mspt.load(backend="onnxruntime", max_pixels=1000).score(opened)
 
 
 def test_an_endless_input_is_read_only_as_far_as_needed(scorer: Scorer) -> None:

@@ -16,7 +16,7 @@ from conftest import ORIGINAL, RunCli
 
 from mspt.cli.choosing import filter_
 from mspt.errors import DataError, WriteError
-from mspt.scores.copy import CopyReport, Names, copy_photos
+from mspt.scores.copy import CopyReport, Names, Way, copy_photos
 from mspt.scores.move import JOURNAL, Journal, restore
 
 
@@ -280,6 +280,27 @@ def test_a_moved_link_leads_where_it_led(tmp_path: Path) -> None:
     assert not link.is_symlink()
     assert restore(tmp_path / "out/deep" / JOURNAL).restored == 1
     assert os.readlink(link) == "../raw/a.png"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks Linux what is open")
+@pytest.mark.parametrize("how", ["move", "link"])
+def test_a_photo_is_not_open_while_it_is_moved_or_linked(
+    how: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses both while a file is open."""
+    photo = tmp_path / "a.png"
+    photo.write_bytes(b"photo")
+    for name in ("rename", "replace"):
+        original = getattr(Path, name)
+
+        def checked(path: Path, target: Path, original=original) -> Path:
+            opened = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
+            assert str(photo) not in opened
+            return original(path, target)
+
+        monkeypatch.setattr(Path, name, checked)
+    done = copy_photos([str(photo)], tmp_path / "out", on_progress=lambda *_: None, how=how)
+    assert (done.copied, done.failed) == (1, [])
 
 
 def test_photos_moved_to_where_they_lie_stay(tmp_path: Path) -> None:

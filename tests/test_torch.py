@@ -132,6 +132,24 @@ def test_images_in_0_to_255_are_refused(metric: QualityMetric, face: RGB) -> Non
     assert metric(pixels_of(face) * 1.2).isfinite().all(), "a network may overshoot a little"
 
 
+def test_images_in_minus_1_to_1_are_refused(metric: QualityMetric, face: RGB) -> None:
+    with pytest.raises(ValueError, match=r"go down to -1, but .*; \(images \+ 1\) / 2 brings"):
+        metric(pixels_of(face) * 2 - 1)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_precisions_are_taken_and_gradients_come_back(
+    metric: QualityMetric, face: RGB, kind: torch.dtype
+) -> None:
+    images = pixels_of(face).to(kind).requires_grad_()
+    score = metric(images)
+    assert score.dtype == torch.float32
+    assert float(score.detach()) == pytest.approx(float(metric(pixels_of(face))), abs=0.02)
+    score.sum().backward()
+    assert images.grad is not None
+    assert images.grad.dtype == kind
+
+
 def test_it_describes_itself_as_other_metrics_do(metric: QualityMetric) -> None:
     described = (metric.lower_better, metric.higher_is_better, metric.is_differentiable)
     assert described == (False, True, True)

@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("val", type=Path)
     parser.add_argument("models", nargs="+", metavar="base|fast|NAME=FILE.onnx")
-    parser.add_argument("--labels", default="manifest.csv", help="which list of the set to go by")
+    parser.add_argument("--labels", default="graded.csv", help="which list of the set to go by")
     options = parser.parse_args()
     named = (model.partition("=") for model in options.models)
     models = {name: file or name for name, _, file in named}

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 from benchmarks.evidence.tables import percent, say, table
 
-from mspt.evaluation.evaluate import Evaluation, evaluate_scores
+from mspt.evaluation.evaluate import Evaluation, Order, evaluate_scores
 from mspt.evaluation.manifest import Entry
 from mspt.evaluation.metrics import Vector
 from mspt.evaluation.paired import Comparison, compare_scores
@@ -17,6 +17,7 @@ from mspt.synthesis.synthesize import PRISTINE
 
 TITLES = {PRISTINE: "undamaged", "phone": "faults of phones"}
 FEW = 15  # images of a kind below which a rank agreement says nothing
+FEW_PAIRS = 30  # below which the share in order says nothing
 WEAKEST = 10  # kinds that the page shows
 
 
@@ -61,8 +62,13 @@ def sources_table(found: Mapping[str, Evaluation], unscaled: Container[str] = ()
     }
     for title, name in pairs.items():
         orders = [getattr(e, name) for e in found.values()]
-        rows.append([title, "", *(f"{percent(o.right.value)} %" if o else "" for o in orders)])
+        if orders[0] and orders[0].pairs >= FEW_PAIRS:
+            rows.append([title, str(orders[0].pairs), *map(_share, orders)])
     yield from table(["", "images", *found], rows)
+
+
+def _share(order: Order | None) -> str:
+    return f"{percent(order.right.value)} %" if order else ""
 
 
 def kinds_table(found: Mapping[str, Evaluation]) -> Iterator[str]:

@@ -4,7 +4,7 @@
 
 Each checkpoint is scored at its own size, or at PX after its batch-norm statistics were renewed on
 `val` images of that size (FixRes, arXiv:1906.06423; labels unseen), and timed on one thread.
-Writes docs/cost-accuracy.png and prints the table of EXPERIMENTS.md.
+Writes docs/cost-accuracy.png and prints the table.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     if bad := [c for c in options.checkpoints if "=" not in c]:
         parser.error(f"{bad[0]} names no curve; write NAME={bad[0]}")
-    entries = read_manifest(options.val / "manifest.csv")
+    entries = read_manifest(options.val / "graded.csv")
     points = [measure(c, entries, options.cache) for c in options.checkpoints]
     print("| run | px | GFLOPs | ms, one thread | SRCC on val |\n|---|---|---|---|---|")
     for p in sorted(points, key=lambda p: (p.title, p.side)):

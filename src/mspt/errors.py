@@ -12,7 +12,8 @@ MsptError                      catch this one to catch them all
 ├── MissingExtraError          an optional dependency that is not installed
 └── ImageError                 one image that cannot be scored; carries a row's `status`
     ├── DecodeError            `unreadable`
-    │   └── MissingFileError   also a FileNotFoundError
+    │   ├── MissingFileError   also a FileNotFoundError
+    │   └── NotAnImageError    also a TypeError
     ├── ImageTooSmallError     `too_small`
     └── ImageTooLargeError     `too_large`
 
@@ -84,6 +85,10 @@ class DecodeError(ImageError):
 
 class MissingFileError(DecodeError, FileNotFoundError):
     """There is no such file."""
+
+
+class NotAnImageError(DecodeError, TypeError):
+    """An object of a kind that holds no image."""
 
 
 class ImageTooSmallError(ImageError):

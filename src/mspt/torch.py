@@ -20,7 +20,8 @@ from mspt.training.backbones import Network
 from mspt.training.checkpoint import load_network, load_state
 from mspt.training.unfold import read_model_file
 
-_BRIGHTEST = 2.0  # what a network under training may overshoot to; 0..255 lies far above
+# What a network under training may overshoot to; 0..255 and -1..1 lie far beyond.
+_DARKEST, _BRIGHTEST = -0.5, 2.0
 
 
 class QualityMetric(nn.Module):
@@ -55,19 +56,16 @@ class QualityMetric(nn.Module):
         .onnx file to 1e-3; elsewhere the float resize differs a little from the 8-bit one.
 
         Raises:
-            ValueError: if the tensor has another form, or values far above 1.
+            ValueError: if the tensor has another form, or values far outside 0..1.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(
                 f"images {images.dtype} {tuple(images.shape)} must be float (N, 3, H, W), RGB in "
                 "0..1; divide uint8 by 255 and permute NHWC"
             )
-        if images.numel() and images.detach().amax() > _BRIGHTEST:
-            raise ValueError(
-                f"images reach {float(images.detach().amax()):g}, but must lie in 0..1; divide "
-                "0..255 by 255"
-            )
-        score: Tensor = self.network(self._fit(images.to(self.device)))
+        if images.numel():
+            _check_range(*(float(value) for value in images.detach().aminmax()))
+        score: Tensor = self.network(self._fit(images.to(self.device, torch.float32)))
         return score
 
     def _fit(self, images: Tensor) -> Tensor:
@@ -80,6 +78,16 @@ class QualityMetric(nn.Module):
         return nn.functional.interpolate(
             square, size=self.spec.crop_side, mode="bicubic", antialias=True
         ).clamp(0, 1)
+
+
+def _check_range(darkest: float, brightest: float) -> None:
+    if brightest > _BRIGHTEST:
+        raise ValueError(f"images reach {brightest:g}, but must lie in 0..1; divide 0..255 by 255")
+    if darkest < _DARKEST:
+        raise ValueError(
+            f"images go down to {darkest:g}, but must lie in 0..1; (images + 1) / 2 brings -1..1 "
+            "there"
+        )
 
 
 def load_metric(

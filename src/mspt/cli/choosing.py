@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from collections import deque
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mspt.cli.options import quoted
 from mspt.cli.progress import Progress
 from mspt.errors import ConfigError
 
@@ -315,7 +315,7 @@ def threshold(
     click.echo(f"{len(found.scores)} of {found.rows} rows have a score\n")
     click.echo(points_to_text(points))
     for point in asked:
-        command = f"mspt filter {shlex.quote(str(scores))} --min-score {point.threshold!r}"
+        command = f"mspt filter {quoted(str(scores))} --min-score {point.threshold!r}"
         command += f" --per-photo {per_photo}" if per_photo else ""
         click.echo(f"\nto keep {100 * point.keep:g} %, {point.kept} rows: {command}")
 
@@ -383,7 +383,7 @@ def report(
         folder = os.path.dirname(os.path.abspath(min(missing.outside)))
         click.echo(
             f"{len(missing.outside)} photos were not opened, as they lie elsewhere than SCORES; to "
-            f"show them: --within {shlex.quote(folder)}",
+            f"show them: --within {quoted(folder)}",
             err=True,
         )
     click.echo(f"{output}: {output.stat().st_size} bytes")

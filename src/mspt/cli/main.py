@@ -103,6 +103,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a file name must never end a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            if os.name == "nt" and not stream.isatty():  # else é is written as no list is read
+                stream.reconfigure(encoding="utf-8")
 
 
 def _replace_closed_streams() -> None:

@@ -177,7 +177,7 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 )
 @click.option("--reference-name", help="How to call them.")
 @click.option("--name", help="The model's name; default: OUT's.")
-@click.option("--model-version", default="1", show_default=True)
+@click.option("--model-version", default="", help="Default: a digest of the weights.")
 @click.option("--licence", default="unspecified", show_default=True, help="Of the weights.")
 @click.option("--half", is_flag=True, help="Store weights in 16 bits, if scores move < .002.")
 def export(

@@ -1,6 +1,9 @@
 """What several commands ask in the same words, and how the answers are read."""
 
 import math
+import os
+import shlex
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,11 @@ MODEL_HELP = "Embedded model's name, or an .onnx file."
 DETECTOR_HELP = "YuNet file; default: $MSPT_DETECTOR, or what `mspt detector fetch` got."
 TRUST_HELP = "Take a detector's file that is not known."
 SCALE_HELP = "WORST,BEST of the labels as written."
+
+
+def quoted(text: str) -> str:
+    """Return a word as this system's shells take it."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 class _Finite(click.FloatRange):

@@ -111,7 +111,7 @@ def run(
         base=os.getcwd(),
         output=output if "://" in output else os.path.abspath(output),
     )
-    there = _open_output(work, plan, scorer.label)
+    there = _open_output(work, plan, scorer)
     todo = [number for number in range(len(plan.parts)) if name_of_part(number) not in there]
     done, rows, failed = len(there), 0, 0
     on_progress(done, failed)
@@ -121,12 +121,13 @@ def run(
     return JobReport(len(plan.parts), len(there), rows, failed)
 
 
-def _open_output(work: Work, plan: Plan, label: str) -> frozenset[str]:
+def _open_output(work: Work, plan: Plan, scorer: Scorer) -> frozenset[str]:
     """Make the output folder, or go on in it; return the names of the parts that are there."""
     folder = Place.of(work.output)
     about = {
         "format": _FORMAT,
-        "model": label,
+        "model": scorer.label,
+        **scorer.fingerprint(faces=work.faces is not None),
         "faces": asdict(work.faces) if work.faces else None,
         "factors": work.factors,
         "parts": len(plan.parts),
@@ -200,7 +201,8 @@ def _run(
     ray = _import_ray()
     is_ours = not ray.is_initialized()
     if is_ours:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        # Without an address Ray would join any cluster that it finds on this machine.
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
     try:
         pool = _pool(ray, work, actors, len(todo), can_grow=address is not None)
         for done in _parts_done(ray, scorer, work, plan, todo, pool):

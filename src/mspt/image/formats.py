@@ -30,6 +30,10 @@ RAW_SUFFIXES = frozenset(
     {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".arw", ".sr2", ".rw2", ".orf", ".raf", ".pef", ".srw"}
 )
 CAMERA_RAW = "camera RAW, which is not developed here"
+_RAW_REMEDY = (
+    "save it as JPEG, score the camera's own JPEG, or let the extra [raw] find that in the file: "
+    'pip install ".[raw]" in the checkout'
+)
 _RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FOVb")
 _JXL_MAGIC = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a")
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
@@ -51,12 +55,9 @@ _UNREADABLE = {50001: "WebP", 50002: "JPEG XL", 34887: "LERC", 34925: "LZMA", 50
 class CameraRawError(DecodeError):
     """A camera's RAW file; a preview in it may stand for the photo (raw.py)."""
 
-    def __init__(self) -> None:
-        """Say what to do."""
-        super().__init__(
-            f"{CAMERA_RAW}; save it as JPEG, score the camera's own JPEG, or let the extra [raw] "
-            'find that in the file: pip install ".[raw]" in the checkout'
-        )
+    def __init__(self, message: str = f"{CAMERA_RAW}; {_RAW_REMEDY}") -> None:
+        """Say what to do; `message` may have a file's name before it."""
+        super().__init__(message)
 
 
 def heif_is_installed() -> bool:

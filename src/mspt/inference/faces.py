@@ -83,8 +83,10 @@ class FaceDetector:
 
     def _instance(self) -> Any:  # noqa: ANN401 - cv2 has no types
         if not hasattr(self._local, "detector"):
+            # By its bytes: OpenCV opens no path with letters that are foreign to a Windows.
             self._local.detector = self._cv2.FaceDetectorYN.create(
-                str(self._file), "", (32, 32), MIN_DET_SCORE, _MAX_OVERLAP, _CANDIDATES
+                *("onnx", np.fromfile(self._file, np.uint8), np.empty(0, np.uint8)),
+                *((32, 32), MIN_DET_SCORE, _MAX_OVERLAP, _CANDIDATES),
             )
         return self._local.detector
 

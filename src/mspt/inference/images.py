@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Union
 import numpy as np
 
 from mspt.arrays import RGB
+from mspt.errors import NotAnImageError
 from mspt.image.decode import Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
 from mspt.limits import MAX_BYTES
 
@@ -25,6 +26,16 @@ def name_of(image: ImageLike) -> str:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else ""
 
 
+def refuse_single(images: object) -> None:
+    """Raise TypeError if handed one image where several are wanted: its bytes or rows are none."""
+    from PIL.Image import Image as PilImage
+
+    kinds = (str, bytes, bytearray, memoryview, os.PathLike, PilImage)
+    is_array = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim <= 3
+    if isinstance(images, kinds) or is_array or hasattr(images, "read"):
+        raise TypeError("score_many takes several images; for a single one there is score")
+
+
 def to_rgb(image: ImageLike, reserve: Reserve | None = None, max_bytes: int = MAX_BYTES) -> RGB:
     """Return any accepted image as upright RGB, uint8 (height, width, 3).
 
@@ -35,7 +46,7 @@ def to_rgb(image: ImageLike, reserve: Reserve | None = None, max_bytes: int = MA
 
     Raises:
         ImageError: if it cannot be decoded, is too small or too large.
-        TypeError: if it is no image.
+        NotAnImageError: if it is no image.
     """
     if isinstance(image, str | os.PathLike):
         return read_rgb(Path(image), reserve, max_bytes)
@@ -44,7 +55,7 @@ def to_rgb(image: ImageLike, reserve: Reserve | None = None, max_bytes: int = MA
     if not isinstance(image, np.ndarray):
         return _rgb_of_object(image, reserve, max_bytes)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise TypeError(
+        raise NotAnImageError(
             f"array of {image.dtype} {image.shape} must be RGB uint8 of shape (height, width, 3); "
             "PIL's Image.fromarray takes other forms"
         )
@@ -57,13 +68,17 @@ def _rgb_of_object(image: object, reserve: Reserve | None, max_bytes: int) -> RG
     from PIL.Image import Image as PilImage
 
     if isinstance(image, PilImage):
+        if reserve:
+            reserve(image.width * image.height)
         return rgb_of_pil(image)
     read = getattr(image, "read", None)
     if read is None:
-        raise TypeError(
+        raise NotAnImageError(
             f"{type(image).__name__} is not a path, bytes, binary file, PIL image or RGB array"
         )
     data = read(max_bytes + 1)
     if not isinstance(data, bytes):
-        raise TypeError("the file is opened as text; open it in binary mode: open(path, 'rb')")
+        raise NotAnImageError(
+            "the file is opened as text; open it in binary mode: open(path, 'rb')"
+        )
     return decode_rgb(data, reserve, max_bytes)

@@ -24,7 +24,10 @@ _OTHER_SUFFIXES = (
     ".npy .npz .pt .pth .pkl .safetensors .onnx .mat .h5 .bin .lmdb .mdb .idx .aae .xmp .thm .srt "
     ".vtt .log .lock .py .sh .db .zip .gz .tgz .7z .wav .mp3 .m4a"
 )
-OTHER_SUFFIXES = frozenset(_OTHER_SUFFIXES.split())
+# Folders that programs keep: what lies in them is theirs, and many copies of it.
+LIBRARIES = (".photoslibrary", ".photolibrary", ".aplibrary", ".lrdata")
+OTHER_SUFFIXES = frozenset(_OTHER_SUFFIXES.split()) | frozenset(LIBRARIES)
+_SYSTEMS = frozenset({"$recycle.bin", "system volume information"})  # Windows'
 OTHER_NAMES = frozenset({"thumbs.db", "desktop.ini", "license", "readme", "checksums"})
 
 
@@ -130,15 +133,28 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
+def _is_private(name: str) -> bool:
+    """Tell whether a file or folder is hidden, or belongs to the system."""
+    return name.startswith(".") or name.lower() in _SYSTEMS
+
+
+def _is_folder(path: str) -> bool:
+    """Tell whether to look into a path below the folder that was named."""
+    return os.path.isdir(path) and not path.lower().endswith(LIBRARIES)
+
+
 def _walk(top: str) -> Iterator[str]:
-    """Yield a folder's files by name, then those below it; each folder once, whatever links say."""
+    """Yield a folder's files by name, then those below it; each folder once, whatever links say.
+
+    Programs' libraries count as files, unless they are what was named.
+    """
     seen: set[tuple[int, int]] = set()
     waiting = [top]  # the next one last: folders may nest deeper than Python may recurse
     while waiting:
         folder = waiting.pop()
         try:
             status = os.stat(folder)
-            names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+            names = sorted(name for name in os.listdir(folder) if not _is_private(name))
         except OSError:
             yield folder  # its row will say that it cannot be read
             continue
@@ -146,5 +162,5 @@ def _walk(top: str) -> Iterator[str]:
             continue
         seen.add((status.st_dev, status.st_ino))
         paths = [os.path.join(folder, name) for name in names]
-        yield from (path for path in paths if not os.path.isdir(path))
-        waiting += [path for path in reversed(paths) if os.path.isdir(path)]
+        yield from (path for path in paths if not _is_folder(path))
+        waiting += [path for path in reversed(paths) if _is_folder(path)]

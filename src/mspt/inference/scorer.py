@@ -9,11 +9,11 @@ Determinism: each image is prepared and scored alone, so that batch, workers and
 change its score.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mspt.image.decode import Reserve, check_size
 from mspt.image.factors import explain, load_reference, measure_factors
 from mspt.image.preprocess import resize_to_input, scored_square
 from mspt.inference.faces import FaceDetector, find_detector
-from mspt.inference.images import ImageLike, name_of, to_rgb
+from mspt.inference.images import ImageLike, name_of, refuse_single, to_rgb
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, embedded_models, find_model
 from mspt.inference.session import Backend, open_session
 from mspt.limits import MAX_BYTES, MAX_PIXELS
@@ -143,6 +143,20 @@ class Scorer:
         """How rows name the model: `base@1`, or `base@1+bf16` where it computes in bf16."""
         return self._session.label
 
+    def fingerprint(self, *, faces: bool) -> dict[str, object]:
+        """Return what rows depend on beside the photos: files by SHA-256, and limits.
+
+        Raises:
+            ConfigError: if faces are wanted and there is no detector.
+        """
+        made = self._arguments
+        found: dict[str, object] = {"model file": _sha256(find_model(made["model"]))}
+        if faces:
+            found["detector"] = _sha256(
+                find_detector(self._detector_file, trusted=self._trusts_detector)
+            )
+        return found | {name: made[name] for name in ("max_pixels", "max_bytes")}
+
     @cached_property
     def _detector(self) -> FaceDetector:
         return FaceDetector(find_detector(self._detector_file, trusted=self._trusts_detector))
@@ -151,7 +165,7 @@ class Scorer:
         """Return the upright pixels that are scored, uint8 (height, width, 3).
 
         Raises:
-            ImageError, TypeError: as `score`.
+            ImageError: as `score`.
         """
         with self._decoding() as reserve:
             return to_rgb(image, reserve, self._max_bytes)
@@ -164,8 +178,8 @@ class Scorer:
                 3).
 
         Raises:
-            ImageError: if it cannot be decoded, is too small or too large.
-            TypeError: if it is none of the above.
+            ImageError: if it cannot be decoded, is too small or too large, or is none of the above
+                (NotAnImageError, which is a TypeError, too).
         """
         try:
             return self._score_whole(image)
@@ -219,7 +233,7 @@ class Scorer:
             faces: score the faces of each image, as `score_faces` does, instead of the whole.
 
         Raises:
-            TypeError: at once, if handed a single path or file instead of several images.
+            TypeError: at once, if handed a single image instead of several.
             ConfigError, MissingExtraError: at once, if faces are wanted and there is no detector.
         """
         return _flatten(self.score_photos(images, workers=workers, faces=faces))
@@ -232,8 +246,7 @@ class Scorer:
         faces: FaceSearch | None = None,
     ) -> Iterator[list[QualityScore]]:
         """Score images as `score_many` does; yield the results of each image together."""
-        if isinstance(images, str | bytes | os.PathLike):
-            raise TypeError("score_many takes several images; for a single one there is score")
+        refuse_single(images)
         if faces:
             self._detector  # noqa: B018 - loaded now, so that its absence is known at once
         return self._score_in_order(images, workers or usable_cores(), faces)
@@ -347,6 +360,10 @@ def _located(error: ImageError, image: ImageLike) -> ImageError:
     """Return the error with the image's name before it."""
     name = name_of(image)
     return type(error)(f"{name}: {error}" if name else str(error))
+
+
+def _sha256(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
 
 
 def _check_limit(name: str, value: int, most: int) -> None:

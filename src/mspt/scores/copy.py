@@ -14,7 +14,6 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from mspt.errors import DataError, DecodeError, WriteError
 from mspt.files import is_within, whole_file
 from mspt.inference.shards import read_member, split_member
 from mspt.inference.video import FRAME_MARK
-from mspt.scores.move import Journal
+from mspt.scores.move import Journal, keep_times
 from mspt.scores.read import file_of
 from mspt.scores.write import printable_path
 
@@ -91,7 +90,9 @@ def copy_photos(
             else:
                 below = Path(os.path.relpath(path.parent, top)) if top else Path()
                 with _open_photo(path) as source:
-                    ways = {"copy": partial(_copy, source), "link": partial(_link, source)}
+                    if how != "copy":
+                        source.close()  # Windows neither moves nor links a file that is open
+                    ways = {"copy": partial(_copy, source), "link": partial(_link, path)}
                     write = partial(journal.move, path) if journal else ways[how]
                     _put(path.name, names.claim(path, below), report, how, write)
         except (OSError, DecodeError) as error:
@@ -115,8 +116,18 @@ def _check_place(path: Path, within: Sequence[Path]) -> None:
 
 
 def _shared_folder(photos: Sequence[str]) -> str:
-    """Return the folder below which all photos lie."""
-    return os.path.commonpath([os.path.dirname(os.path.abspath(file_of(p))) for p in photos])
+    """Return the folder below which all photos lie.
+
+    Raises:
+        DataError: if they lie on several drives.
+    """
+    folders = [os.path.dirname(os.path.abspath(file_of(photo))) for photo in photos]
+    try:
+        return os.path.commonpath(folders)
+    except ValueError as error:
+        raise DataError(
+            "the photos lie on several drives, which have no folder in common; copy without --tree"
+        ) from error
 
 
 def _open_photo(path: Path) -> IO[bytes]:
@@ -205,15 +216,14 @@ def _copy(source: IO[bytes], target: Path) -> None:
         draft.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as copy:
             shutil.copyfileobj(source, copy, 2**20)
-        if name := getattr(source, "name", ""):
-            with suppress(OSError):  # times and rights are a courtesy; not every disk has them
-                shutil.copystat(name, draft)
+    if name := getattr(source, "name", ""):
+        keep_times(os.stat(name), target)
 
 
-def _link(source: IO[bytes], target: Path) -> None:
+def _link(source: Path, target: Path) -> None:
     with whole_file(target) as draft:
         draft.parent.mkdir(parents=True, exist_ok=True)
-        os.link(os.path.realpath(source.name), draft)
+        os.link(os.path.realpath(source), draft)
 
 
 def describe_copies(

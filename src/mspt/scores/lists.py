@@ -65,8 +65,16 @@ def _lines(source: str, nul: bool) -> Iterator[str]:
         data = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror or error}") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell 5.1 writes
+        data = data.decode("utf-16", "surrogatepass").encode("utf-8", "surrogatepass")
     if not nul and b"\0" in data:
         raise DataError(f"{source}: holds NUL bytes; if they end the paths, add -0")
-    for line in data.removeprefix(codecs.BOM_UTF8).split(b"\0" if nul else b"\n"):
-        if path := os.fsdecode(line if nul else line.removesuffix(b"\r")):
+    for number, line in enumerate(
+        data.removeprefix(codecs.BOM_UTF8).split(b"\0" if nul else b"\n"), 1
+    ):
+        try:
+            path = os.fsdecode(line if nul else line.removesuffix(b"\r"))
+        except UnicodeDecodeError as error:  # on Windows, where names are text
+            raise DataError(f"{source}, line {number}: is not UTF-8; save the list so") from error
+        if path:
             yield path

@@ -10,7 +10,9 @@ import filecmp
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -68,7 +70,7 @@ def _drop_half_line(path: Path) -> None:
 
 
 class _StuckError(OSError):
-    """A file cannot be taken away from its folder, such as a card that is read-only."""
+    """A photo cannot be moved: its card is read-only, it is locked, or another program has it."""
 
 
 def move_file(source: Path, target: Path, link: str = "") -> None:
@@ -88,14 +90,25 @@ def move_file(source: Path, target: Path, link: str = "") -> None:
         return
     try:
         source.rename(target)
+    except PermissionError as error:
+        raise _StuckError(error.errno, f"cannot be moved: {error.strerror}") from error
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        status = source.stat()
         with whole_file(target) as draft:
-            shutil.copy2(source, draft)
+            shutil.copyfile(source, draft)
             with draft.open("rb+") as copy:
                 os.fsync(copy.fileno())
         _take_away(source, target)
+        keep_times(status, target)
+
+
+def keep_times(status: os.stat_result, copy: Path) -> None:
+    """Give a copy the times and rights of its original, a courtesy: not every disk has them."""
+    with suppress(OSError):
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+        copy.chmod(stat.S_IMODE(status.st_mode))
 
 
 def _take_away(source: Path, copy: Path) -> None:

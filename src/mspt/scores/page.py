@@ -68,7 +68,10 @@ def write_report(
         photo = file_of(row.path)
         if not may_open(row) or not os.path.isfile(photo):
             return None
-        relative = os.path.relpath(photo, output.parent).replace(os.sep, "/")
+        try:
+            relative = os.path.relpath(photo, output.parent).replace(os.sep, "/")
+        except ValueError:  # Windows: on another drive
+            return Path(os.path.abspath(photo)).as_uri()
         return quote(os.fsencode(relative))  # bytes: names need not be UTF-8
 
     title = title or f"Perceptual quality of {summary.photos:,} photos"

@@ -11,6 +11,7 @@ Logs say what was asked and how it went, never what was in a photo or how it is 
 
 import json
 import logging
+import mimetypes
 import os
 import sys
 import time
@@ -44,6 +45,7 @@ DESCRIPTION = (
 _log = logging.getLogger("mspt.serve")
 LOG_VARIABLE = "MSPT_LOG"  # WARNING leaves out the lines of requests that went well
 _GONE = 499  # nginx's number for a client that did not wait; nobody is told
+_KINDS = {"text/javascript": ".js", "text/css": ".css", "application/wasm": ".wasm"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -100,6 +102,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def docs() -> Response:
         return HTMLResponse(docs_page(app.openapi()))
 
+    for kind, suffix in _KINDS.items():  # else Windows' registry is asked, which may not know
+        mimetypes.add_type(kind, suffix)
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app
 

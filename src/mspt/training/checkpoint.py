@@ -22,6 +22,8 @@ from mspt.spec import InputSpec
 from mspt.training.backbones import Network, build_network
 from mspt.training.config import RunConfig, parse_run
 
+WEIGHTS = "weights.safetensors"
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -73,7 +75,7 @@ def save_checkpoint(folder: Path, state: State, weights: Tensors, training: Tens
     try:
         draft.mkdir(parents=True)
         # safetensors wants dense memory; channels_last tensors are not.
-        save_file({k: v.contiguous() for k, v in weights.items()}, draft / "weights.safetensors")
+        save_file({k: v.contiguous() for k, v in weights.items()}, draft / WEIGHTS)
         save_file({k: v.contiguous() for k, v in training.items()}, draft / "training.safetensors")
         (draft / "state.json").write_text(state.to_json(), encoding="utf-8")
         draft.replace(folder)
@@ -137,7 +139,7 @@ def load_network(folder: Path) -> Network:
         ModelError: if names or shapes are not the network's, listing them.
     """
     network = build_network(load_state(folder).run.network)
-    path = folder / "weights.safetensors"
+    path = folder / WEIGHTS
     try:
         network.load_state_dict(load_tensors(path))
     except RuntimeError as error:

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from mspt.inference.models import ModelInfo, Reference
 from mspt.inference.session import Session
 from mspt.training.backbones import Network
 from mspt.training.batches import to_pixels
-from mspt.training.checkpoint import State, load_network, load_state
+from mspt.training.checkpoint import WEIGHTS, State, load_network, load_state
 from mspt.training.cost import measure_cost
 from mspt.training.lineage import describe_training
 
@@ -44,9 +45,9 @@ class Release:
     """What the model file will say of itself beyond what the checkpoint knows."""
 
     name: str
-    version: str
     licence: str
     reference_description: str
+    version: str = ""  # default: a digest of the weights, so that rows of two never mix
     half: bool = False  # keep weights as float16: half the file; computed in float32 all the same
 
 
@@ -73,6 +74,8 @@ def export_model(
         ImageError: if a reference image cannot be decoded.
     """
     state, network = load_state(checkpoint), load_network(checkpoint)
+    if not release.version:
+        release = replace(release, version=_digest(checkpoint / WEIGHTS))
     info = _describe(network, state, release)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model.onnx"
@@ -101,6 +104,10 @@ def export_model(
         with whole_file(out) as copy:  # the draft may be on another disk
             shutil.copyfile(draft, copy)
     return difference
+
+
+def _digest(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()[:8]
 
 
 def _describe(network: Network, state: State, release: Release) -> ModelInfo:

@@ -134,7 +134,8 @@ def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> 
                 _write_frames(draft, entries, spec)
                 draft.replace(path)
             finally:
-                draft.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows: an error's traceback may hold it still
+                    draft.unlink(missing_ok=True)
     mos = np.array([entry.mos for entry in entries], dtype=np.float32)
     return Frames(np.load(path, mmap_mode="r"), mos, entries)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mspt.errors import ConfigError, DownloadError, MissingExtraError
 from mspt.inference.models import embedded_models, find_model
 from mspt.training.backbones import Network
-from mspt.training.checkpoint import load_tensors
+from mspt.training.checkpoint import WEIGHTS, load_tensors
 from mspt.training.network import MsptNetwork
 from mspt.training.unfold import learn_statistics, read_model_file
 
@@ -71,7 +71,7 @@ def _find_file(init: str) -> Path:
         return _fetch(init.removeprefix(_HUB))
     path = Path(init)
     if path.is_dir():
-        path /= "weights.safetensors"
+        path /= WEIGHTS
     if not path.is_file():
         raise ConfigError(f"init {init!r}: there is no file {path}")
     return path

@@ -230,6 +230,7 @@ class Trainer:
                 self._save(stage.spec)
         self._evaluate(stage, val)
         self._save(stage.spec)
+        del frames, val, source  # Windows deletes no file that is mapped
         self._drop_frames(stage.number)
         self._enter_stage(stage.number + 1)
 
