@@ -50,7 +50,7 @@ def skin_tone(path: Path) -> str:
     """Return the bin of the individual typology angle of a face; "" for a gray photo.
 
     ITA = atan((L* - 50) / b*) in degrees (Chardon et al. 1991), of the medians over the middle of
-    the square, where these portraits have the face: pixels of 20 % < L* < 95 % with the reddish
+    the square, where portraits have the face: pixels of 20 % < L* < 95 % with the reddish
     hue of skin.
     """
     from skimage.color import rgb2lab

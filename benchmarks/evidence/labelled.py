@@ -18,7 +18,7 @@ from mspt.synthesis.synthesize import PRISTINE
 TITLES = {PRISTINE: "undamaged", "phone": "faults of phones"}
 FEW = 15  # images of a kind below which a rank agreement says nothing
 FEW_PAIRS = 30  # below which the share in order says nothing
-WEAKEST = 10  # kinds that the page shows
+WEAKEST = 6  # kinds that the page shows
 
 
 def agreement_of(entries: Sequence[Entry], values: Mapping[str, Vector]) -> dict[str, Evaluation]:
