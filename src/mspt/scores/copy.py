@@ -216,8 +216,8 @@ def _copy(source: IO[bytes], target: Path) -> None:
         draft.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as copy:
             shutil.copyfileobj(source, copy, 2**20)
-    if name := getattr(source, "name", ""):
-        keep_times(os.stat(name), target)
+    if not isinstance(source, io.BytesIO):
+        keep_times(os.fstat(source.fileno()), target)
 
 
 def _link(source: Path, target: Path) -> None:

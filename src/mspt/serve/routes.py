@@ -39,7 +39,7 @@ _EXAMPLE: Row = {
     "error": "",
     "width": 1080,
     "height": 1350,
-    "model": "base@12",
+    "model": "base@11",
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     int(status): {"description": status.phrase, "content": {"application/problem+json": {}}}

@@ -311,6 +311,7 @@ async function scoreFrame() {
     const advice = ADVICE[row.reason_codes.split(" ")[0]] ?? ""; // one thing at a time
     if (byId("live-advice").textContent !== advice) byId("live-advice").textContent = advice;
   } catch (error) {
+    if (error.name === "Locked") lock();
     byId("live-advice").textContent = error.message;
   }
 }
