@@ -1,8 +1,8 @@
 """Do eyes see mild damage, and do they mind? Photos beside their damaged selves, judged blind.
 
     python -m benchmarks.evidence.pairs ask FACES.csv --out out/pairs [--split test ...]
-    python -m benchmarks.evidence.pairs collect out/pairs labels/grades/pairs.csv
-    python -m benchmarks.evidence.pairs tell FACES.csv labels/grades/pairs.csv [--model base ...]
+    python -m benchmarks.evidence.pairs collect out/pairs labels/pairs.csv
+    python -m benchmarks.evidence.pairs tell FACES.csv labels/pairs.csv [--model base ...]
 
 `ask`:     Draws each real photo of mild.py and its damaged self side by side, the left one by
            chance, and deals all pairs once a pass to so many graders: OUT/pass1-grader1/pair001.png
@@ -14,7 +14,7 @@
 `tell`:    For each kind of damage: the share of photos that most graders find better as they were,
            better damaged, or neither; and how many of the first a model scores higher damaged.
 
-The graders of labels/grades/pairs.csv are vision-language models, not people.
+The graders of labels/pairs.csv are vision-language models, not people.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from PIL import Image, ImageDraw
 from mspt.arrays import RGB
 
 _HABIT = 3.0  # standard deviations: by chance, one grader in 370
-ANSWERS = GRADES / "pairs.csv"
+ANSWERS = GRADES.parent / "pairs.csv"
 KINDS = ("over-sharpened", "noise sd 2", "320 px")
 CAPTION_PX, GAP_PX = 24, 8
 PHOTO, DAMAGED, SAME = "photo", "damaged", "same"

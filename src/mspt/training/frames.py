@@ -110,7 +110,10 @@ def frames_bytes(count: int, side_px: int) -> int:
 
 def say_size(count: int) -> str:
     """Return bytes as people read them."""
-    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+    for unit, size, digits in (("GB", 1e9, 1), ("MB", 1e6, 0)):
+        if count >= size:
+            return f"{count / size:.{digits}f} {unit}"
+    return f"{count / 1e3:.0f} kB"
 
 
 def build_frames(entries: Sequence[Entry], spec: InputSpec, cache_dir: Path) -> Frames:
