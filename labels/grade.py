@@ -12,13 +12,13 @@
            folder. A photo left out, or a grade outside 0..100, ends it with a line that says so.
 `agree`:   SRCC between passes, over all photos that both graded.
 
-The graders of the files in labels/grades are vision-language models, not people.
+The graders of the files in labels/grades are passes of one vision-language model, not people.
 """
 
 import argparse
 import csv
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -80,27 +80,40 @@ def _read_list(path: Path, where: Mapping[str, str]) -> Iterable[Asked]:
                 yield Asked(path.resolve().parent.name, name, path.parent / name)
 
 
-def deal(photos: Sequence[Asked], out: Path, *, graders: int, passes: int, seed: int) -> None:
-    """Write sheets, empty lists of grades, the instructions and the key."""
+def begin_deal(out: Path, instructions: str) -> None:
+    """Make the folder of a deal, with what graders read; never that of another deal."""
     if (out / "key.csv").exists():
         sys.exit(f"{out}: holds a deal that graders may be at; name another folder")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "INSTRUCTIONS.txt").write_text(INSTRUCTIONS, encoding="utf-8")
+    (out / "INSTRUCTIONS.txt").write_text(instructions, encoding="utf-8")
+
+
+def hands(
+    count: int, out: Path, *, graders: int, passes: int, rng: np.random.Generator
+) -> Iterator[tuple[Path, list[int]]]:
+    """Yield each grader's new folder and share of `count` things, all of them once a pass."""
+    for number in range(1, passes + 1):
+        for grader, drawn in enumerate(np.array_split(rng.permutation(count), graders), 1):
+            folder = out / f"pass{number}-grader{grader}"
+            folder.mkdir()
+            yield folder, drawn.tolist()
+
+
+def deal(photos: Sequence[Asked], out: Path, *, graders: int, passes: int, seed: int) -> None:
+    """Write sheets, empty lists of grades, the instructions and the key."""
+    begin_deal(out, INSTRUCTIONS)
     key: list[tuple[str, int, str, str]] = []
     sheets: list[tuple[Path, Sequence[Asked], int]] = []
     rng = np.random.default_rng(seed)
-    for number in range(1, passes + 1):
-        for grader, drawn in enumerate(np.array_split(rng.permutation(len(photos)), graders), 1):
-            hand = [photos[i] for i in drawn]
-            folder = out / f"pass{number}-grader{grader}"
-            folder.mkdir()
-            key += [(folder.name, i, p.set_name, p.file) for i, p in enumerate(hand, 1)]
-            for start in range(0, len(hand), PER_SHEET):
-                sheet = folder / f"sheet{start // PER_SHEET + 1:03d}.png"
-                sheets.append((sheet, hand[start : start + PER_SHEET], start + 1))
+    for folder, drawn in hands(len(photos), out, graders=graders, passes=passes, rng=rng):
+        hand = [photos[i] for i in drawn]
+        key += [(folder.name, i, p.set_name, p.file) for i, p in enumerate(hand, 1)]
+        for start in range(0, len(hand), PER_SHEET):
+            sheet = folder / f"sheet{start // PER_SHEET + 1:03d}.png"
+            sheets.append((sheet, hand[start : start + PER_SHEET], start + 1))
     for _ in map_in_order(lambda sheet: _draw_sheet(*sheet), sheets, workers=usable_cores()):
         pass
-    _write_csv(out / "key.csv", ("grader", "photo", "set", "file"), key)
+    write_csv(out / "key.csv", ("grader", "photo", "set", "file"), key)
 
 
 def _draw_sheet(out: Path, photos: Sequence[Asked], first: int) -> None:
@@ -120,16 +133,16 @@ def collect(asked: Path, grades: Path) -> int:
     """Write all grades of a deal, photo by photo; return how many there are."""
     rows = []
     given: dict[str, dict[str, str]] = {}
-    for entry in _read_csv(asked / "key.csv"):
+    for entry in read_csv(asked / "key.csv"):
         grader = entry["grader"]
         if grader not in given:
             path = asked / grader / "grades.csv"
-            given[grader] = {row["photo"].strip(): row["grade"].strip() for row in _read_csv(path)}
+            given[grader] = {row["photo"].strip(): row["grade"].strip() for row in read_csv(path)}
         grade = given[grader].get(entry["photo"], "")
         if not grade.replace(".", "", 1).isdigit() or float(grade) > 100:
             sys.exit(f"{grader}: photo {entry['photo']} has grade {grade!r}, not 0 to 100")
         rows.append((entry["set"], entry["file"], grader, grade))
-    _write_csv(grades, ("set", "file", "grader", "grade"), sorted(rows))
+    write_csv(grades, ("set", "file", "grader", "grade"), sorted(rows))
     return len(rows)
 
 
@@ -145,7 +158,7 @@ class Grade:
 
 def read_grades(path: Path) -> list[Grade]:
     """Return what `collect` wrote."""
-    rows = _read_csv(path)
+    rows = read_csv(path)
     return [Grade(r["set"], r["file"], r["grader"], float(r["grade"])) for r in rows]
 
 
@@ -197,12 +210,14 @@ def agreement_of_passes(grades: Sequence[Grade]) -> dict[tuple[str, str], float]
     return found
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table, by column."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])

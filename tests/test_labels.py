@@ -34,16 +34,16 @@ def fill_in(out: Path, value: Callable[[int], str]) -> None:
     """Answer for every grader of a deal, by the photo's number."""
     for grader in out.glob("pass*"):
         numbers = [
-            row["photo"] for row in grade._read_csv(out / "key.csv") if row["grader"] == grader.name
+            row["photo"] for row in grade.read_csv(out / "key.csv") if row["grader"] == grader.name
         ]
         rows = [(number, value(int(number))) for number in numbers]
-        grade._write_csv(grader / "grades.csv", ("photo", "grade"), rows)
+        grade.write_csv(grader / "grades.csv", ("photo", "grade"), rows)
 
 
 def test_every_photo_is_dealt_once_a_pass(photos: list[Asked], tmp_path: Path) -> None:
     out = tmp_path / "asked"
     grade.deal(photos, out, graders=2, passes=3, seed=0)
-    key = grade._read_csv(out / "key.csv")
+    key = grade.read_csv(out / "key.csv")
     for number in (1, 2, 3):
         dealt = [row["file"] for row in key if row["grader"].startswith(f"pass{number}-")]
         assert sorted(dealt) == sorted(photo.file for photo in photos)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.evidence import mild, pairs
+from labels.grade import read_csv
 from PIL import Image
 
 from mspt.arrays import RGB
@@ -23,7 +24,7 @@ def asked(face: RGB, tmp_path: Path) -> Path:
 
 
 def key_of(asked: Path) -> list[Row]:
-    return pairs._read_csv(asked / "key.csv")
+    return read_csv(asked / "key.csv")
 
 
 def answer(asked: Path, say: dict[str, str]) -> None:

@@ -14,11 +14,10 @@
 `tell`:    For each kind of damage: the share of photos that most graders find better as they were,
            better damaged, or neither; and how many of the first a model scores higher damaged.
 
-The graders of labels/pairs.csv are vision-language models, not people.
+The graders of labels/pairs.csv are passes of one vision-language model, not people.
 """
 
 import argparse
-import csv
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.evidence import mild
 from benchmarks.evidence.tables import table
-from labels.grade import GRADES
+from labels.grade import GRADES, begin_deal, hands, read_csv, write_csv
 from PIL import Image, ImageDraw
 
 from mspt.arrays import RGB
@@ -55,26 +54,19 @@ def deal(
     photos: Mapping[str, Mapping[str, RGB]], out: Path, *, graders: int, passes: int, seed: int
 ) -> int:
     """Write sheets, the instructions and the key; `photos` by split, by file. Return the pairs."""
-    if (out / "key.csv").exists():
-        sys.exit(f"{out}: holds a deal that graders may be at; name another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "INSTRUCTIONS.txt").write_text(INSTRUCTIONS, encoding="utf-8")
+    begin_deal(out, INSTRUCTIONS)
     pairs = list(_pairs(photos))
     rng = np.random.default_rng(seed)
     key = []
-    for number in range(1, passes + 1):
-        for grader, drawn in enumerate(np.array_split(rng.permutation(len(pairs)), graders), 1):
-            folder = out / f"pass{number}-grader{grader}"
-            folder.mkdir()
-            for place, i in enumerate(drawn.tolist(), 1):
-                split, file, kind, photo, damaged = pairs[i]
-                swapped = bool(rng.random() < 0.5)
-                sides = (damaged, photo) if swapped else (photo, damaged)
-                _draw(folder / f"pair{place:03d}.png", place, *sides)
-                left = DAMAGED if swapped else PHOTO
-                key.append((folder.name, place, split, file, kind, left))
-    head = ("grader", "pair", "split", "file", "damage", "left")
-    _write_csv(out / "key.csv", [head, *key])
+    for folder, drawn in hands(len(pairs), out, graders=graders, passes=passes, rng=rng):
+        for place, i in enumerate(drawn, 1):
+            split, file, kind, photo, damaged = pairs[i]
+            swapped = bool(rng.random() < 0.5)
+            sides = (damaged, photo) if swapped else (photo, damaged)
+            _draw(folder / f"pair{place:03d}.png", place, *sides)
+            left = DAMAGED if swapped else PHOTO
+            key.append((folder.name, place, split, file, kind, left))
+    write_csv(out / "key.csv", ("grader", "pair", "split", "file", "damage", "left"), key)
     return len(pairs)
 
 
@@ -100,9 +92,9 @@ def _draw(out: Path, number: int, left: RGB, right: RGB) -> None:
 def collect(asked: Path, answers: Path) -> int:
     """Write what all graders said, by photo; return how much there is."""
     rows = []
-    key = _read_csv(asked / "key.csv")
+    key = read_csv(asked / "key.csv")
     for grader in sorted({entry["grader"] for entry in key}):
-        given = _read_csv(asked / grader / "answers.csv")
+        given = read_csv(asked / grader / "answers.csv")
         said = {row["pair"].strip(): row["better"].strip() for row in given}
         pairs = [(entry, said.get(entry["pair"], "")) for entry in key if entry["grader"] == grader]
         for entry, answer in pairs:
@@ -111,7 +103,7 @@ def collect(asked: Path, answers: Path) -> int:
             better = SAME if answer == SAME else _shown(entry, answer)
             rows.append((entry["split"], entry["file"], entry["damage"], grader, better))
         _check_habit(grader, pairs)
-    _write_csv(answers, [("split", "file", "damage", "grader", "better"), *sorted(rows)])
+    write_csv(answers, ("split", "file", "damage", "grader", "better"), sorted(rows))
     return len(rows)
 
 
@@ -157,7 +149,7 @@ def agreement(answers: Path, split: str) -> dict[str, float]:
 
 def _votes(answers: Path, split: str) -> dict[str, dict[str, Counter[str]]]:
     votes: dict[str, dict[str, Counter[str]]] = {kind: {} for kind in KINDS}
-    for row in _read_csv(answers):
+    for row in read_csv(answers):
         if row["split"] == split:
             votes[row["damage"]].setdefault(row["file"], Counter())[row["better"]] += 1
     return votes
@@ -190,16 +182,6 @@ def pairs_table(
         raised = [np.sum(by[kind][worse] > mild.RAISED) for by in changes.values()]
         rows.append([kind, f"{len(files)}", *shares, *(f"{n} of {worse.sum()}" for n in raised)])
     yield from table(head, rows)
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def main() -> None:

@@ -97,9 +97,9 @@ class FaceDetector:
         that were seen small are looked at again from near by: their boxes come out too small else.
         """
         whole = self._find_in(rgb, _whole(rgb))
-        in_tiles = [box for tile in _tiles(rgb) for box in self._find_in(rgb, tile)]
-        parts = [b for b in in_tiles if any(_share_inside(b, w) > _MOST_INSIDE for w in whole)]
-        boxes = _without_doubles([*whole, *(box for box in in_tiles if box not in parts)])
+        in_tiles = (box for tile in _tiles(rgb) for box in self._find_in(rgb, tile))
+        new = [b for b in in_tiles if all(_share_inside(b, w) <= _MOST_INSIDE for w in whole)]
+        boxes = _without_doubles([*whole, *new])
         found = _without_doubles([self._look_closer(rgb, box) for box in boxes])
         return sorted(found, key=lambda box: (-_area(box), box.x1, box.y1))
 

@@ -25,7 +25,7 @@ _PHOTO_PX = 640  # of the photo whose damage is drawn
 _GREY = 0.3  # of the grain: one field for all channels
 _LEAST_SD, _MOST_SD = 1.5, 12.0  # grey values; drawn evenly over their logarithm
 _LOST_BY_SHARPENING = 0.1  # of its score, by a photo that this changes much
-_MUCH = 6.0  # grey values on average; half the photos change by less than 4
+_MUCH = 6.0  # grey values on average
 _FEWEST_PX, _MOST_PX = 160, 400  # drawn evenly over their logarithm
 _CRISP = 1.0  # grey values: what half the pixels take from a crisp photo's on average
 
