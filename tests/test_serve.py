@@ -329,6 +329,18 @@ def test_a_photo_that_takes_too_long_keeps_its_thread_until_it_is_done() -> None
     asyncio.run(ask())
 
 
+def test_a_photo_is_not_blamed_for_the_one_before_it() -> None:
+    async def ask() -> None:
+        queue = Queue(threads=1, max_waiting=9, max_per_client=9)
+        first = queue.run(lambda: time.sleep(0.5), 0.1, stays)
+        second = queue.run(lambda: 7, 0.2, stays)
+        late, answer = await asyncio.gather(first, second, return_exceptions=True)
+        assert isinstance(late, ProblemError)
+        assert answer == 7, "it waited longer than it may run"
+
+    asyncio.run(ask())
+
+
 async def stays() -> bool:
     return False
 
@@ -358,6 +370,21 @@ def test_a_client_that_hangs_up_is_no_error_of_the_server(
         client.post("/v1/score", content=PHOTO, headers=PNG)
     (line,) = [record.message for record in caplog.records if record.name == "mspt.serve"]
     assert json.loads(line)["status"] == 499
+
+
+def test_a_page_from_elsewhere_can_read_an_error_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("mspt.serve.routes.read_uploads", fail)
+    origin = "https://photos.example"
+    with client_of(cors_origins=(origin,)) as client:
+        answer = client.post("/v1/score", content=PHOTO, headers=PNG | {"Origin": origin})
+    assert answer.status_code == 500
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "a fault of ours" not in problem_of(answer)
 
 
 # ---- what strangers try ----

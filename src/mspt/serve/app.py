@@ -83,14 +83,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # ours is below
         redoc_url=None,
     )
-    if settings.cors_origins:
+    app.add_middleware(_Watch, service=service)
+    if settings.cors_origins:  # around all else, so that pages from there can read what went wrong
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )
-    app.add_middleware(_Watch, service=service)
     app.add_exception_handler(ProblemError, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_bad_query)
     app.add_exception_handler(HTTPException, _answer_http_error)
