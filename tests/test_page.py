@@ -70,11 +70,18 @@ def wait_for(condition) -> None:
 
 @pytest.fixture
 def browser() -> Iterator["webdriver.Chrome"]:
+    with opened() as driver:
+        yield driver
+
+
+@contextmanager
+def opened(*more: str) -> Iterator["webdriver.Chrome"]:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for argument in (
         *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=390,844"),
         *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+        *more,
     ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
@@ -93,6 +100,12 @@ def asked_for(browser: "webdriver.Chrome") -> set[str]:
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     }
+
+
+def complaints(browser: "webdriver.Chrome") -> list[str]:
+    """Return errors and warnings of the console, but Chromium's that there is no WebGPU."""
+    entries = [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+    return [e["message"] for e in entries if "No available adapters" not in e["message"]]
 
 
 def test_photos_become_cards_best_first_and_nobody_else_is_asked(
@@ -120,8 +133,7 @@ def test_photos_become_cards_best_first_and_nobody_else_is_asked(
     assert "not an image of a known format" in cards[-1][1]
     elsewhere = [u for u in asked_for(browser) if not u.startswith((address, "data:", "blob:"))]
     assert elsewhere == []
-    severe = [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
-    assert [e for e in severe if "422" not in e["message"]] == [], "but for the broken photo"
+    assert [m for m in complaints(browser) if "422" not in m] == [], "but for the broken photo"
 
 
 def test_photos_wait_for_the_token_and_none_is_lost(
@@ -290,7 +302,7 @@ def test_the_browser_scores_as_python_does_and_sends_nothing(
     asked = {url for url in asked_for(browser) if not url.startswith(("data:", "blob:"))}
     assert asked, "the model at least"
     assert all(url.startswith(f"{site}/device/") for url in asked)
-    assert [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")] == []
+    assert complaints(browser) == []
 
 
 @needs_device
@@ -307,6 +319,39 @@ def test_another_model_takes_over_what_was_on_its_way(
     wait_for(lambda: f"{len(photos)} scored; " in status.text)
     text = browser.find_element("id", "cards").text
     assert {name for name in ("base", "fast") if f"({name}@" in text} == {"base", "fast"}
+
+
+_ON_A_GPU = """
+const { Device } = await import("./device/device.js");
+if (!(await navigator.gpu?.requestAdapter())) return null;
+const [file] = document.getElementById("own").files;
+const found = [];
+for (const runtime of ["webgpu", null]) {
+  const models = new URL("device/models.json", document.baseURI).href;
+  const device = await Device.open(models, "fast", runtime);
+  const [row] = await device.score(file, false);
+  found.push([device.runtime, row.score]);
+  device.close();
+}
+return found;
+"""
+
+
+@needs_device
+def test_a_graphics_processor_gives_the_same_score_but_not_one_that_is_played(site: str) -> None:
+    """Chromium plays one (SwiftShader): right, but a hundred times slower than WebAssembly."""
+    with opened("--enable-unsafe-webgpu") as browser:
+        browser.set_script_timeout(10 * _PATIENCE_S)
+        browser.get(f"{site}/")
+        browser.execute_script(_OWN_FILES)
+        browser.find_element("id", "own").send_keys(str(ORIGINAL))
+        found = browser.execute_script(f"return (async () => {{{_ON_A_GPU}}})();")
+        assert complaints(browser) == []
+    if found is None:
+        pytest.skip("this Chromium has no WebGPU")
+    assert [runtime for runtime, _ in found] == ["webgpu", "wasm"]
+    score = Scorer("fast", backend="onnxruntime").score(ORIGINAL).score
+    assert [value for _, value in found] == pytest.approx([score, score], abs=0.01)
 
 
 @needs_device

@@ -10,6 +10,9 @@ const RUNTIME = {
   "ort.wasm.min.mjs": "ort.wasm.min.js",
   "ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js",
   "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
+  "ort.jspi.min.mjs": "ort.jspi.min.js",
+  "ort-wasm-simd-threaded.jspi.mjs": "ort-wasm-simd-threaded.jspi.js",
+  "ort-wasm-simd-threaded.jspi.wasm": "ort-wasm-simd-threaded.jspi.wasm",
 };
 
 const copyRuntime = {

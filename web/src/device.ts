@@ -1,24 +1,27 @@
 // The page's side of scoring on the device: a worker that holds the model, asked for one photo at a
 // time.
 
-import type { Row } from "./models";
+import type { Row, Runtime } from "./models";
 
 export class Device {
   private readonly waiting = new Map<number, { done: (rows: Row[]) => void; failed: (error: Error) => void }>();
   private last = 0;
 
-  private constructor(private readonly worker: Worker) {}
+  private constructor(
+    private readonly worker: Worker,
+    readonly runtime: Runtime,
+  ) {}
 
-  /** Load a model; rejects with an error for people if this browser cannot. */
-  static async open(models: string, name: string): Promise<Device> {
+  /** Load a model, for the faster of what there is or for `runtime`; rejects with an error for people. */
+  static async open(models: string, name: string, runtime: Runtime | null = null): Promise<Device> {
     const here = import.meta.url; // spelt out so that Vite leaves the worker a module of its own
     const worker = new Worker(new URL("./worker.js", here), { type: "module" });
-    await new Promise<void>((done, failed) => {
-      worker.onmessage = ({ data }) => (data.ready ? done() : failed(new Error(data.error)));
+    const ready = await new Promise<Runtime>((done, failed) => {
+      worker.onmessage = ({ data }) => (data.ready ? done(data.ready) : failed(new Error(data.error)));
       worker.onerror = (event) => failed(new Error(event.message || "the worker cannot be loaded"));
-      worker.postMessage({ open: models, name });
+      worker.postMessage({ open: models, name, runtime });
     });
-    const device = new Device(worker);
+    const device = new Device(worker, ready);
     worker.onmessage = ({ data }) => device.answer(data);
     worker.onerror = (event) => device.fail(event.message || "the worker stopped");
     return device;

@@ -7,6 +7,7 @@ export interface Model {
   crop_side: number; // px of the square that the network sees
   short_side: number; // px of the photo's short side at that scale
   quantiles: number[]; // scores at 0, 1, ... 100 % of the reference set
+  probe_score: number; // of the picture `probe`, by the package
   face_margin: number; // of the box's longer side, around a face
   factors: FactorReference;
 }
@@ -37,6 +38,7 @@ export interface Causes {
 export interface Models {
   models: Record<string, Model>; // none where the page was not built for the device
   server: boolean; // whether a server can score, too
+  probe: string; // a picture beside models.json
   detector: string | null; // a YuNet file beside models.json, where there is one
   max_faces: number; // scored of a photo, the largest
   bands: string[]; // the grades, the worst first
@@ -44,6 +46,9 @@ export interface Models {
   min_side_px: number;
   max_pixels: number;
 }
+
+/** What computes the network: the processor, or a graphics processor. */
+export type Runtime = "wasm" | "webgpu";
 
 export type Factor =
   | "sharpness"

@@ -1,37 +1,111 @@
 // Scores on the device, beside the page's own thread: decode -> [faces] -> crop -> resize -> network.
 //
-// In:   {open: models.json's address, name} once, then {id, photo: Blob, detect} each.
-// Out:  {ready} or {error}, then {id, rows}. Nothing is sent anywhere.
+// In:   {open: models.json's address, name, runtime} once, then {id, photo: Blob, detect} each.
+// Out:  {ready: runtime} or {error}, then {id, rows}. Nothing is sent anywhere.
 
 import type * as Ort from "onnxruntime-web";
 import { explain, measureFactors, shareBelow } from "./factors";
 import { FaceFinder, faceSquare, type Square } from "./faces";
-import type { Model, Models, Row } from "./models";
+import type { Model, Models, Row, Runtime } from "./models";
 import { resizeSquare } from "./resize";
 
 const CROP_PX = 640; // the largest side of the picture that cards show
 const MOST_THREADS = 4;
 const BAND_PX = 2 ** 22; // of a photo that are drawn at a time: phones allow no canvas of all of it
 
-const here = import.meta.url; // the runtime's files lie beside this one
+// What runs a model: onnxruntime-web's files, which lie beside this one.
+const BUILDS: Record<Runtime, { script: string; glue: string; wasm: string }> = {
+  wasm: {
+    script: "./ort.wasm.min.js",
+    glue: "./ort-wasm-simd-threaded.js",
+    wasm: "./ort-wasm-simd-threaded.wasm",
+  },
+  webgpu: {
+    script: "./ort.jspi.min.js",
+    glue: "./ort-wasm-simd-threaded.jspi.js",
+    wasm: "./ort-wasm-simd-threaded.jspi.wasm",
+  },
+};
+const SAME = 0.02; // of scores, between a graphics processor and the package
+const FAST_MS = 100; // a picture on a graphics processor; WebAssembly is about as fast
+
+const here = import.meta.url;
 let ort: typeof Ort;
 let session: Ort.InferenceSession;
+let runtime: Runtime;
 let model: Model;
 let about: Models;
 let place: string; // models.json's address
 let finder: Promise<FaceFinder> | null = null; // loaded when faces are first asked for
 
-async function open(address: string, name: string): Promise<void> {
-  ort = await import(/* @vite-ignore */ new URL("./ort.wasm.min.js", here).href);
-  ort.env.wasm.wasmPaths = {
-    mjs: new URL("./ort-wasm-simd-threaded.js", here).href,
-    wasm: new URL("./ort-wasm-simd-threaded.wasm", here).href,
-  };
-  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
+/** Load a model: for a graphics processor that computes it right and fast, else for WebAssembly. */
+async function open(address: string, name: string, wanted: Runtime | null): Promise<void> {
   place = address;
   about = await (await fetch(address)).json();
   model = about.models[name];
-  session = await ort.InferenceSession.create(new URL(model.file, address).href, { executionProviders: ["wasm"] });
+  if (wanted) return start(wanted);
+  if (await hasGpu())
+    try {
+      await start("webgpu");
+      if (await isRightAndFast()) return;
+      await session.release();
+    } catch (error) {
+      console.info(`scored by WebAssembly, not WebGPU: ${error}`);
+    }
+  await start("wasm");
+}
+
+async function start(which: Runtime): Promise<void> {
+  const { script, glue, wasm } = BUILDS[which];
+  ort = await import(/* @vite-ignore */ new URL(script, here).href);
+  ort.env.wasm.wasmPaths = { mjs: new URL(glue, here).href, wasm: new URL(wasm, here).href };
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
+  const file = new URL(model.file, place).href;
+  // Of its remarks, errors alone: that some nodes stay on the processor is as it should be.
+  session = await ort.InferenceSession.create(file, { executionProviders: [which], logSeverityLevel: 3 });
+  runtime = which;
+  finder = null;
+}
+
+/** WebGPU, as far as it is asked for here; TypeScript does not know it yet. */
+interface Gpu {
+  requestAdapter(wish: object): Promise<{ info: { isFallbackAdapter: boolean } } | null>;
+}
+
+/** Tell whether there is a graphics processor, not a program that plays one, and WebAssembly can wait for it. */
+async function hasGpu(): Promise<boolean> {
+  if (!("Suspending" in WebAssembly)) return false;
+  const { gpu } = navigator as { gpu?: Gpu };
+  const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
+  return Boolean(adapter && !adapter.info.isFallbackAdapter);
+}
+
+/** Compare the score of a known picture with the package's; the first run prepares the processor. */
+async function isRightAndFast(): Promise<boolean> {
+  const bitmap = await createImageBitmap(await (await fetch(new URL(about.probe, place))).blob());
+  const pixels = resizeSquare(pixelsOf(bitmap, 0, 0, bitmap.width), bitmap.width, model.crop_side);
+  bitmap.close();
+  await infer(pixels);
+  const begun = performance.now();
+  const value = await infer(pixels);
+  return performance.now() - begun <= FAST_MS && Math.abs(value - model.probe_score) <= SAME;
+}
+
+async function infer(pixels: Uint8Array): Promise<number> {
+  const input = new ort.Tensor("uint8", pixels, [1, model.crop_side, model.crop_side, 3]);
+  const output = await session.run({ [session.inputNames[0]]: input });
+  return Number(output[session.outputNames[0]].data[0]);
+}
+
+/** Score what the network sees; a graphics processor that is taken away is done without. */
+async function inferOrFallBack(pixels: Uint8Array): Promise<number> {
+  try {
+    return await infer(pixels);
+  } catch (error) {
+    if (runtime === "wasm") throw error;
+    await start("wasm");
+    return infer(pixels);
+  }
 }
 
 async function score(photo: Blob, detect: boolean): Promise<Row[]> {
@@ -95,9 +169,7 @@ async function scoreSquare(bitmap: ImageBitmap, square: Square, face: number | n
   const side = right - left;
   const rgba = pixelsOf(bitmap, left, top, side);
   const pixels = resizeSquare(rgba, side, model.crop_side);
-  const input = new ort.Tensor("uint8", pixels, [1, model.crop_side, model.crop_side, 3]);
-  const output = await session.run({ [session.inputNames[0]]: input });
-  const value = Number(output[session.outputNames[0]].data[0]);
+  const value = await inferOrFallBack(pixels);
   const factors = measureFactors(rgba, side, pixels, model.crop_side);
   const reasons = explain(factors, model.factors, about.causes, value, model.crop_side, face);
   return {
@@ -167,17 +239,26 @@ function failed(status: Row["status"], error: string): Row {
   };
 }
 
+interface Asked {
+  open?: string;
+  name: string;
+  runtime: Runtime | null;
+  id: number;
+  photo: Blob;
+  detect: boolean;
+}
+
 let before: Promise<void> = Promise.resolve();
 // One photo after another: a decoded one takes hundreds of megabytes, and they share the threads.
 self.onmessage = ({ data }) => {
   before = before.then(() => answer(data));
 };
 
-async function answer(data: { open?: string; name: string; id: number; photo: Blob; detect: boolean }): Promise<void> {
+async function answer(data: Asked): Promise<void> {
   try {
     if (data.open) {
-      await open(data.open, data.name);
-      self.postMessage({ ready: true });
+      await open(data.open, data.name, data.runtime);
+      self.postMessage({ ready: runtime });
     } else {
       self.postMessage({ id: data.id, rows: await score(data.photo, data.detect) });
     }

@@ -30,8 +30,10 @@ from mspt.image.factors import (
     FactorReference,
     load_reference,
 )
+from mspt.image.preprocess import resize_to_input
 from mspt.inference.faces import find_detector
 from mspt.inference.models import embedded_models
+from mspt.inference.probe import PROBE, probe_face
 from mspt.inference.session import open_session
 from mspt.limits import MAX_PIXELS
 from mspt.results import BANDS
@@ -63,19 +65,22 @@ def describe_models(
     """Return models.json: what web/src/models.ts reads."""
     models = {}
     for name, path in embedded_models().items() if is_built() else ():
-        info = open_session(path, "onnxruntime").info
+        session = open_session(path, "onnxruntime")
+        info = session.info
         models[name] = {
             "label": info.label,
             "file": f"{name}.onnx",
             "crop_side": info.spec.crop_side,
             "short_side": info.spec.short_side,
             "quantiles": info.reference.quantiles,
+            "probe_score": session.score_rgb(resize_to_input(probe_face(), info.spec)),
             "face_margin": info.spec.face_margin,
             "factors": _describe_reference(load_reference(info.spec.crop_side)),
         }
     return {
         "models": models,
         "server": has_server,
+        "probe": PROBE.name,
         "detector": _DETECTOR if has_detector else None,
         "max_faces": max_faces,
         "bands": BANDS,
@@ -123,6 +128,10 @@ def device_routes(settings: Settings) -> APIRouter:
             return Response(status_code=404)
         return FileResponse(file, media_type="application/octet-stream")
 
+    @router.get(f"/device/{PROBE.name}")
+    async def probe() -> Response:
+        return FileResponse(PROBE)
+
     return router
 
 
@@ -167,6 +176,7 @@ def _fill_site(folder: Path, detector: Path | None) -> None:
     shutil.copytree(PAGE, folder)
     for name, path in embedded_models().items():
         shutil.copyfile(path, folder / _BUILT / f"{name}.onnx")
+    shutil.copyfile(PROBE, folder / _BUILT / PROBE.name)
     if detector:
         shutil.copyfile(detector, folder / _BUILT / _DETECTOR)
     about = describe_models(
