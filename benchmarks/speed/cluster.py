@@ -1,10 +1,11 @@
 """What does Ray cost? Photos a second of `mspt cluster score` against `mspt score` on this machine.
 
-    python -m benchmarks.speed.cluster [--photos 4000] [--model base]
+    python -m benchmarks.speed.cluster [--photos 20000] [--model base] [--actors 0 1 2]
 
 In:   the example portrait as a JPEG of 1024 px, under as many names as there are photos.
-Out:  for `mspt score` and for 1 and 2 actors: seconds until the end, photos a second between the
-      first row or part and the last, memory of the processes that score.
+Out:  for each number of actors (0: `mspt score`): seconds until the end, photos a second from the
+      first row or part on, and the largest memory of the command and of an actor, in the first
+      tenth of the photos and in the last: what grows shows there.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -23,30 +24,52 @@ MSPT = Path(sys.executable).with_name("mspt")
 PART = 100  # photos
 
 
-@dataclass(frozen=True)
+@dataclass
+class Memory:
+    """The largest resident MiB of a kind of process, in the first tenth and in the last."""
+
+    first: float = 0.0
+    last: float = 0.0
+
+    def see(self, share: float, mib: float) -> None:
+        """Count one look at it, when this share of the photos was done."""
+        if share <= 0.1:
+            self.first = max(self.first, mib)
+        if share >= 0.9:
+            self.last = max(self.last, mib)
+
+    def __str__(self) -> str:
+        return f"{self.first:.0f}, {self.last:.0f}" if self.last else "-"
+
+
+@dataclass
 class Run:
     """What one run took."""
 
     name: str
-    seconds: float
-    per_second: float  # photos, from the first part on
-    mib: float  # of the largest process that scores
+    seconds: float = 0.0
+    per_second: float = 0.0  # photos, from the first part on
+    command: Memory = field(default_factory=Memory)
+    actor: Memory = field(default_factory=Memory)
 
 
 def measure(name: str, command: Sequence[str], out: Path, photos: int) -> Run:
     """Run a command that writes `out`, a file of rows or a folder of parts."""
-    begun, first, mib = time.perf_counter(), (0.0, 0), 0.0
+    run = Run(name)
+    begun, first, done = time.perf_counter(), (0.0, 0), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
-        time.sleep(0.25)
+        time.sleep(1)
         done = _done(out)
         if done and not first[1]:
             first = (time.perf_counter(), done)
-        mib = max(mib, _memory(process.pid, is_ray=out.is_dir()))
+        run.command.see(done / photos, _resident(psutil.Process(process.pid)))
+        run.actor.see(done / photos, max(map(_resident, _actors()), default=0.0))
     ended = time.perf_counter()
     if process.returncode:
         raise SystemExit(f"{name}: exit code {process.returncode}")
-    return Run(name, ended - begun, (photos - first[1]) / (ended - first[0]), mib)
+    run.seconds, run.per_second = ended - begun, (photos - first[1]) / (ended - first[0])
+    return run
 
 
 def _done(out: Path) -> int:
@@ -56,12 +79,8 @@ def _done(out: Path) -> int:
     return len(out.read_bytes().splitlines()) - 1 if out.exists() else 0
 
 
-def _memory(pid: int, *, is_ray: bool) -> float:
-    """Return the MiB of the command, or of the largest actor."""
-    found = [psutil.Process(pid)]
-    if is_ray:
-        found = [p for p in psutil.process_iter() if _is_actor(p)]
-    return max((_resident(process) for process in found), default=0.0)
+def _actors() -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _is_actor(process)]
 
 
 def _is_actor(process: psutil.Process) -> bool:
@@ -81,27 +100,38 @@ def _resident(process: psutil.Process) -> float:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, default=4000)
+    parser.add_argument("--photos", type=int, default=20000)
     parser.add_argument("--model", default="base")
+    parser.add_argument("--actors", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
+    print("| | seconds in all | photos/s | MiB of the command: first tenth, last | of an actor |")
+    print("|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "photo.jpg").write_bytes(make_photo())
         (folder / "in").mkdir()
         for number in range(options.photos):
             (folder / f"in/{number:06d}.jpg").symlink_to(folder / "photo.jpg")
-        photos, model = str(folder / "in"), ("--model", options.model)
-        alone = [str(MSPT), "score", photos, *model, "-o", str(folder / "rows.csv")]
-        runs = [measure("mspt score", alone, folder / "rows.csv", options.photos)]
-        for actors in (1, 2):
-            out = folder / f"out-{actors}"
-            out.mkdir()
-            ray = [str(MSPT), "cluster", "score", photos, str(out), *model, "--part", str(PART)]
-            ray += ["--actors", str(actors)]
-            runs.append(measure(f"Ray, {actors} actors", ray, out, options.photos))
-    print("| | seconds in all | photos/s | MiB of a process that scores |\n|---|---|---|---|")
-    for run in runs:
-        print(f"| {run.name} | {run.seconds:.0f} | {run.per_second:.1f} | {run.mib:.0f} |")
+        for turn, actors in enumerate(options.actors):
+            run = _run(folder, folder / f"out-{turn}", options, actors)
+            print(
+                f"| {run.name} | {run.seconds:.0f} | {run.per_second:.1f} | {run.command} "
+                f"| {run.actor} |",
+                flush=True,
+            )
+
+
+def _run(folder: Path, out: Path, options: argparse.Namespace, actors: int) -> Run:
+    """Score the photos of folder/in with so many actors, or by `mspt score` if none."""
+    photos, model = str(folder / "in"), ["--model", options.model]
+    if not actors:
+        out = out.with_suffix(".csv")
+        alone = [str(MSPT), "score", photos, *model, "-o", str(out)]
+        return measure("mspt score", alone, out, options.photos)
+    out.mkdir()
+    ray = [str(MSPT), "cluster", "score", photos, str(out), *model]
+    ray += ["--part", str(PART), "--actors", str(actors)]
+    return measure(f"Ray, {actors} actors", ray, out, options.photos)
 
 
 if __name__ == "__main__":
