@@ -31,5 +31,9 @@ data/ablation/val/manifest.csv: COUNTS := --single 12 --second-order 4 --capture
 data/ablation/%/manifest.csv: $(VENV)/dev.stamp
 	$(NEEDS_FACES)$(BIN)/mspt synthesize $(FACES) $(@D) $(PERMISSIVE) --where split=$* $(COUNTS)
 
+data/processes/%/manifest.csv: $(VENV)/dev.stamp
+	$(NEEDS_FACES)$(BIN)/mspt synthesize $(FACES) $(@D) --frame 256 --min-side 256 --where set=wild --where usage=permissive \
+		--where split=$* --single 5 --capture 2 --photo-filter 1 --phone 1 --mild 1 --gray 0.05
+
 data/outside-%/manifest.csv: $(VENV)/dev.stamp
 	$(NEEDS_FACES)$(BIN)/python -m benchmarks.evidence.outside_set $(FACES) $(@D) $(PERMISSIVE) --where split=$*

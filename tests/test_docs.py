@@ -14,8 +14,6 @@ from docs.write_cli import PAGE, page
 from mspt.training.config import DataConfig, EngineConfig, LossConfig, RunConfig, StageConfig
 
 TUTORIAL = (ROOT / "docs/train-your-own.md").read_text(encoding="utf-8")
-# torchmetrics imports torchvision where it is, which fails beside a torch without CUDA (compat.py).
-MENDED = "from mspt.compat import make_torchvision_importable as mend; mend()\n"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TUTORIAL, flags=re.DOTALL)
 
 
@@ -31,7 +29,7 @@ def test_the_whole_tutorial_runs(tmp_path: Path) -> None:
             name = body.splitlines()[0].removeprefix("# ")
             (tmp_path / name).write_text(body, encoding="utf-8")
         if language in ("sh", "python"):
-            python = [sys.executable, "-c", MENDED + body]
+            python = [sys.executable, "-c", body]
             command = ["sh", "-ec", body] if language == "sh" else python
             done = subprocess.run(
                 command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

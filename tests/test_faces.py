@@ -177,7 +177,7 @@ def test_the_command_line_writes_a_row_per_face(
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split("  ")[1:] for line in lines[:4]] == [
-        ["group.png", f"face={i} of 4"] for i in range(4)
+        ["group.png", f"face {i + 1} of 4"] for i in range(4)
     ]
     assert lines[4].split() == ["-", "nobody.png"]
     assert "nobody.png: no face was found" in done.stderr

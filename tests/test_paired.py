@@ -83,8 +83,10 @@ def test_scored_sets_are_read_as_written(tmp_path: Path) -> None:
     assert found.entries[0].path.resolve() == entries[0].path
     assert np.float32(found.score[0]) == np.float32(1 / 3), "no digit of a float32 is lost"
     path.write_text("path,mos\na,1\n")
-    with pytest.raises(DataError, match="stage1.csv: not a set of scores with the header"):
+    with pytest.raises(DataError, match=r"stage1.csv: is no set .* \(no column 'source'\)"):
         read_predictions(path)
+    with pytest.raises(DataError, match="gone.csv: cannot be read: No such file"):
+        read_predictions(tmp_path / "gone.csv")
 
 
 def test_the_command_finds_runs_by_any_name(run_cli: RunCli, tmp_path: Path) -> None:

@@ -36,8 +36,11 @@ def run(command: list[str], folder: Path) -> str:
 
 def test_the_commands_run(workplace: Path) -> None:
     (block,) = [body for language, body in BLOCKS if language == "sh"]
-    install, *commands = block.splitlines()
-    assert install == "pip install ."
+    venv, install, *commands = block.splitlines()
+    assert (venv.split("  ")[0], install) == (
+        "python3 -m venv .venv && . .venv/bin/activate",
+        "pip install .",
+    )
     assert len(commands) == 3
     for command in commands:
         shown = run(["sh", "-c", command], workplace)
@@ -47,7 +50,10 @@ def test_the_commands_run(workplace: Path) -> None:
 
 def test_the_python_lines_print_a_score(workplace: Path) -> None:
     (code,) = [body for language, body in BLOCKS if language == "python"]
-    assert 0.5 < float(run([sys.executable, "-c", code], workplace)) < 0.9
+    first, second, third = run([sys.executable, "-c", code], workplace).splitlines()
+    assert 0.5 < float(first) < 0.9
+    assert "ok" in second
+    assert "none.jpg unreadable None" in third
 
 
 def test_the_scores_under_the_pictures_are_todays(workplace: Path) -> None:

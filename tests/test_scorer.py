@@ -156,6 +156,11 @@ def test_a_single_image_is_not_taken_for_several(one: object, scorer: Scorer) ->
         scorer.score_many(one)
 
 
+def test_faces_true_is_refused_at_once(scorer: Scorer) -> None:
+    with pytest.raises(TypeError, match=r"faces takes mspt.FaceSearch\(\), not True"):
+        scorer.score_many([ORIGINAL], faces=True)
+
+
 def test_among_several_what_is_no_image_is_a_row(scorer: Scorer) -> None:
     found = list(scorer.score_many([ORIGINAL, None, 3.5, ORIGINAL]))
     assert [row.status for row in found] == ["ok", "unreadable", "unreadable", "ok"]
@@ -219,7 +224,7 @@ def test_percentiles_follow_the_reference_distribution() -> None:
 
 
 def test_a_failed_row_has_every_column(scorer: Scorer) -> None:
-    row = QualityScore.failed("x.jpg", DecodeError("why"), "base@1").to_dict()
+    row = QualityScore.failed("x.jpg", DecodeError("why\n"), "base@1").to_dict()
     assert tuple(row) == COLUMNS
     assert (row["path"], row["status"], row["error"], row["score"]) == (
         "x.jpg",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageFilter
 
 from mspt import scores
+from mspt.errors import DecodeError
 from mspt.scores.groups import ALIKE_BITS, BURST_S, join_alike, join_bursts, taken_at
 
 NOON = datetime(2026, 1, 1, 12)
@@ -88,6 +89,30 @@ def test_photos_elsewhere_are_not_opened(run_cli: RunCli, album: Path, tmp_path:
     assert "groups (burst): 1" in allowed.stderr
 
 
+def test_photos_that_are_not_found_are_not_taken_for_different_ones(
+    run_cli: RunCli, album: Path
+) -> None:
+    assert run_cli("score", "album", "-o", "s.csv").returncode == 0
+    (album / "b.jpg").unlink()
+    some = run_cli("filter", "s.csv", "--best-of-group", "alike")
+    assert some.returncode == 0
+    assert "1 of 5 photos cannot be read, such as album/b.jpg" in some.stderr
+    album.rename(album.with_name("elsewhere"))
+    none = run_cli("filter", "s.csv", "--best-of-group", "alike")
+    assert none.returncode != 0
+    assert "run this in the folder where `mspt score` ran" in none.stderr
+
+
+def test_a_report_of_the_best_says_that_others_are_left_out(run_cli: RunCli, album: Path) -> None:
+    assert run_cli("score", "album", "-o", "s.csv").returncode == 0
+    done = run_cli("report", "s.csv", "-o", "r.html", "--best-of-group", "burst")
+    assert done.returncode == 0
+    page = (album.parent / "r.html").read_text(encoding="utf-8")
+    assert "2 more photos are left out" in page
+    assert run_cli("report", "s.csv", "-o", "r.html").returncode == 0
+    assert "left out" not in (album.parent / "r.html").read_text(encoding="utf-8")
+
+
 def test_without_a_group_or_a_criterion_nothing_is_chosen(run_cli: RunCli) -> None:
     run_cli("score", FACES, "-o", "s.csv")
     done = run_cli("filter", "s.csv")
@@ -108,7 +133,8 @@ def test_a_photo_that_does_not_say_when_is_in_no_burst(taken: str, tmp_path: Pat
     save(tmp_path / "t.jpg", Image.open(ORIGINAL).convert("RGB"), taken)
     assert taken_at(str(tmp_path / "t.jpg")) is None
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
-    assert taken_at(str(tmp_path / "bad.jpg")) is None
+    with pytest.raises(DecodeError):
+        taken_at(str(tmp_path / "bad.jpg"))
 
 
 def test_bursts_are_chains_of_one_camera_in_one_folder() -> None:

@@ -5,6 +5,7 @@ import importlib
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,10 @@ from mspt.scores.read import file_of, open_scores, write_rows
 
 ROWS = [
     QualityScore(path="a.png", score=0.75, percentile=80.0, width=320, height=320, model="base@1"),
-    QualityScore.failed("b, c.png", DecodeError('cut "short"\nhere'), "base@1"),
+    replace(
+        QualityScore.failed("b, c.png", DecodeError("cut"), "base@1"),
+        error='cut "short"\nhere',  # as other programs may write it
+    ),
     QualityScore(
         path="größer.png",
         score=0.5,
@@ -129,6 +133,7 @@ HEADER = "path,score,status\n"
         ("s.csv", HEADER, "s.csv: holds no rows"),
         ("s.jsonl", "\n", "s.jsonl: holds no rows"),
         ("s.csv", "path,mos\na,1\n", "s.csv: has no column score, status; expected a file that"),
+        ("s.csv", "path;score;status\na;0.5;ok\n", "separated by semicolons; save it with commas"),
         ("s.jsonl", '{"path": "a"}\n', "s.jsonl: has no column score, status"),
         ("s.csv", HEADER + "a,good,ok\n", "s.csv, line 2: score 'good' is not a number"),
         ("s.csv", HEADER + "a,nan,ok\n", "s.csv, line 2: score 'nan' is not a number"),

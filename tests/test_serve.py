@@ -101,7 +101,11 @@ def test_a_batch_keeps_its_order_and_a_bad_photo_is_a_row(client: TestClient) ->
             {"content": PHOTO, "headers": {"Content-Type": "text/plain"}},
         ),
         (415, "'missing' is not taken", {"content": PHOTO}),
-        (422, "at most 1 photos are taken", {"files": form(("a", PHOTO), ("b", PHOTO))}),
+        (
+            422,
+            "one photo is taken here, several by /v1/score/batch",
+            {"files": form(("a", PHOTO), ("b", PHOTO))},
+        ),
         (
             422,
             "detect='perhaps'",
@@ -168,6 +172,15 @@ def test_pages_elsewhere_may_ask_only_if_they_were_named() -> None:
         assert "access-control-allow-origin" not in closed.get("/v1/models", headers=origin).headers
         allowed = open_.get("/v1/models", headers=origin).headers["access-control-allow-origin"]
         assert allowed == "https://photos.example"
+
+
+def test_a_misspelt_wish_is_refused_not_ignored(client: TestClient) -> None:
+    for route in ("/v1/score", "/v1/score/batch"):
+        answer = client.post(f"{route}?factor=true", content=PHOTO, headers=PNG)
+        assert answer.status_code == 422
+        assert "factor: no such query; there are crop, detect, factors" in problem_of(answer)
+    two = client.post("/v1/score", files=form(("a", PHOTO), ("b", PHOTO)))
+    assert "several by /v1/score/batch" in problem_of(two)
 
 
 def test_operators_see_health_readiness_and_figures(client: TestClient) -> None:

@@ -1,6 +1,7 @@
 """What does Ray cost? Photos a second of `mspt cluster score` against `mspt score` on this machine.
 
     python -m benchmarks.speed.cluster [--photos 20000] [--model base] [--actors 0 1 2]
+        [--part 100]
 
 In:   the example portrait as a JPEG of 1024 px, under as many names as there are photos.
 Out:  for each number of actors (0: `mspt score`): seconds until the end, photos a second from the
@@ -21,7 +22,6 @@ import psutil
 from benchmarks.speed.serve import make_photo
 
 MSPT = Path(sys.executable).with_name("mspt")
-PART = 100  # photos
 
 
 @dataclass
@@ -53,14 +53,14 @@ class Run:
     actor: Memory = field(default_factory=Memory)
 
 
-def measure(name: str, command: Sequence[str], out: Path, photos: int) -> Run:
-    """Run a command that writes `out`, a file of rows or a folder of parts."""
+def measure(name: str, command: Sequence[str], out: Path, photos: int, part: int = 1) -> Run:
+    """Run a command that writes `out`, a file of rows or a folder of parts of so many photos."""
     run = Run(name)
     begun, first, done = time.perf_counter(), (0.0, 0), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         time.sleep(1)
-        done = _done(out)
+        done = _done(out, part)
         if done and not first[1]:
             first = (time.perf_counter(), done)
         run.command.see(done / photos, _resident(psutil.Process(process.pid)))
@@ -72,10 +72,10 @@ def measure(name: str, command: Sequence[str], out: Path, photos: int) -> Run:
     return run
 
 
-def _done(out: Path) -> int:
+def _done(out: Path, part: int) -> int:
     """Return how many photos have rows."""
     if out.is_dir():
-        return PART * len(list(out.glob("part-*")))
+        return part * len(list(out.glob("part-*")))
     return len(out.read_bytes().splitlines()) - 1 if out.exists() else 0
 
 
@@ -102,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=20000)
     parser.add_argument("--model", default="base")
+    parser.add_argument("--part", type=int, default=100)
     parser.add_argument("--actors", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     print("| | seconds in all | photos/s | MiB of the command: first tenth, last | of an actor |")
@@ -130,8 +131,8 @@ def _run(folder: Path, out: Path, options: argparse.Namespace, actors: int) -> R
         return measure("mspt score", alone, out, options.photos)
     out.mkdir()
     ray = [str(MSPT), "cluster", "score", photos, str(out), *model]
-    ray += ["--part", str(PART), "--actors", str(actors)]
-    return measure(f"Ray, {actors} actors", ray, out, options.photos)
+    ray += ["--part", str(options.part), "--actors", str(actors)]
+    return measure(f"Ray, {actors} actors", ray, out, options.photos, options.part)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class QualityScore:
             score=None,
             percentile=None,
             status=error.status,
-            error=str(error),
+            error=" ".join(str(error).splitlines()).strip(),  # a row is a line
             model=model,
         )
 

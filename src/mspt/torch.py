@@ -4,6 +4,7 @@ In:   an embedded model's name, an .onnx file, or a checkpoint's folder.
 Out:  QualityMetric: (N, 3, H, W), RGB in 0..1 -> (N,), 0..1, higher looks better.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from mspt.errors import MissingExtraError
@@ -14,11 +15,15 @@ try:
 except ModuleNotFoundError as missing:
     raise MissingExtraError.of("train", missing) from missing
 
+from mspt.compat import make_torchvision_importable
 from mspt.inference.models import embedded_models, find_model
 from mspt.spec import InputSpec
 from mspt.training.backbones import Network
 from mspt.training.checkpoint import load_network, load_state
 from mspt.training.unfold import read_model_file
+
+if find_spec("torchvision"):  # torchmetrics, whose metric this often becomes, imports it
+    make_torchvision_importable()
 
 # What a network under training may overshoot to; 0..255 and -1..1 lie far beyond.
 _DARKEST, _BRIGHTEST = -0.5, 2.0

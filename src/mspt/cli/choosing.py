@@ -13,7 +13,7 @@ import click
 
 from mspt.cli.options import quoted
 from mspt.cli.progress import Progress
-from mspt.errors import ConfigError
+from mspt.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -94,8 +94,9 @@ def filter_(
     its group beats: `burst`, taken within 2 s by one camera, as EXIF tells; `alike`, near copies.
 
     Prints their paths, each once if any of its faces is chosen: in the order of SCORES with
-    --min-score, else the best first, with --worst the worst. Rows written with -o keep the order of
-    SCORES. Of equal scores the earlier row is chosen. Rows without a score never are.
+    --min-score or --best-of-group alone, else the best first, with --worst the worst. Rows written
+    with -o keep the order of SCORES. Of equal scores the earlier row is chosen. Rows without a
+    score never are.
 
     With --invert it is the photos of which no face would be chosen, and the rows that would not.
 
@@ -196,8 +197,14 @@ def _beaten(
 
     photos = dict.fromkeys(row.path for row in file.rows())
     near = [path for path in photos if is_within(file_of(path), folders)]
+    unread = list[str]()
     with Progress(len(near), unit="photos") as progress:
-        groups = find_groups(near, by, progress.update)
+        groups = find_groups(near, by, progress.update, unread.append)
+    if unread:
+        why = f"{len(unread)} of {len(near)} photos cannot be read, such as {unread[0]}"
+        if len(unread) == len(near):
+            raise DataError(f"{why}; run this in the folder where `mspt score` ran")
+        click.echo(f"{why}: they are in no group", err=True)
     left = beaten(_rows_of(file, how), groups)
     click.echo(
         f"groups ({by}): {len(groups)}; {len(left)} photos are beaten by another of theirs",

@@ -257,8 +257,8 @@ def _print_score(result: "QualityScore", progress: Progress) -> None:
     if result.score is None:
         progress.log(f"{path}: {result.error}")
     shown = "-     " if result.score is None else f"{result.score:.4f}"
-    face = "" if result.face is None else f"  face={result.face} of {result.n_faces}"
-    reasons = f"  ({', '.join(result.reasons)})" if result.reasons else ""
+    face = "" if result.face is None else f"  face {result.face + 1} of {result.n_faces}"
+    reasons = f"  ({'; '.join(result.reasons)})" if result.reasons else ""
     click.echo(f"{shown}  {path}{face}{reasons}")
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -77,14 +78,24 @@ def score_part(scorer: Scorer, part: Part, number: int, work: Work) -> Count:
         OSError: if a shard or table cannot be read, so that the part is not done.
     """
     rows, failed = list[Row](), 0
-    score = partial(_score_item, scorer=scorer, faces=work.faces)
-    for results in map_in_order(score, _items_of(part, work), workers=work.threads):
+    for results in _score_all(_items_of(part, work), scorer, work):
         failed += sum(result.status != "ok" for result in results)
         rows += [r.to_dict() | {SHARD_COLUMN: valid_text(part.source)} for r in results]
     written = io.BytesIO()
     write_parquet(written, work.columns, rows)
     Place.of(work.output).below(name_of_part(number)).write(written.getvalue())
     return Count(len(rows), failed)
+
+
+def _score_all(items: Iterable[Item], scorer: Scorer, work: Work) -> Iterator[list[QualityScore]]:
+    """Yield what was said of each photo; by no more threads than are needed.
+
+    Each thread has a heap of its own, and those begun anew for every part fill one after another.
+    """
+    score = partial(_score_item, scorer=scorer, faces=work.faces)
+    if work.threads == 1:
+        return map(score, items)
+    return map_in_order(score, items, workers=work.threads)
 
 
 def _score_item(item: Item, *, scorer: Scorer, faces: FaceSearch | None) -> list[QualityScore]:
@@ -104,7 +115,13 @@ def _items_of(part: Part, work: Work) -> Iterable[Item]:
 
 
 def _read_ahead(names: Iterable[str], base: str) -> Iterator[Item]:
-    return map_in_order(partial(_read, base=base), names, workers=_READERS, window=1)
+    """Yield photos; local ones are not waited for, so no thread is needed to name them."""
+    read = partial(_read, base=base)
+    for are_remote, some in groupby(names, key=lambda name: "://" in name):
+        if are_remote:
+            yield from map_in_order(read, some, workers=_READERS, window=1)
+        else:
+            yield from map(read, some)
 
 
 def _read(name: str, base: str) -> Item:

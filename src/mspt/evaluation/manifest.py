@@ -170,7 +170,8 @@ class _Form:
         if not 0 <= mos <= 1:
             raise DataError(
                 f"{self.path}, line {line}: mos {text} lies outside the scale {worst:g}..{best:g} "
-                "(worst..best); correct it, or declare the scale that the labels have"
+                "(worst..best); correct it, or declare the scale that the labels have, such as "
+                "--mos-scale 1,5 (`mos_scale` in a run file)"
             )
         return round(mos, 9)  # 0.38, not 0.38000000000000006
 
@@ -191,7 +192,8 @@ def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
         return _pair_reader(form, name_column=0, mos_column=1), False
     raise DataError(
         f"{form.path}: the first line is {','.join(first_row)!r}; expected a header with path,mos "
-        "(or VQualA's image_name,score without a header, or Image,raw_score,mapped_score)"
+        "(or VQualA's image_name,score without a header, or Image,raw_score,mapped_score); name "
+        "other columns by --path-column and --mos-column"
     )
 
 

@@ -93,8 +93,12 @@ def read_predictions(path: Path) -> Predictions:
             for row in rows
         ]
         score = np.array([float(row["score"]) for row in rows])
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        why = f"no column {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"{path}: not a set of scores with the header {','.join(COLUMNS)} ({error!r})"
+            f"{path}: is no set of scores with the header {','.join(COLUMNS)} ({why}); "
+            "`mspt evaluate -o` writes one"
         ) from error
     return Predictions(entries, score)

@@ -134,7 +134,7 @@ def to_text(measured: Profile) -> str:
     ]
     if len(measured.backends) == 1:
         lines.append(
-            "openvino is not installed; it doubles the speed of processors that compute in bf16: "
+            "openvino is not installed; processors that compute in bf16 may be 1.4 times as fast: "
             'pip install -c constraints.txt ".[fast]"'
         )
     return "\n".join(lines)

@@ -88,7 +88,7 @@ def unread(data: bytes) -> DecodeError:
 def _explain_unread(data: bytes) -> str:
     if data.startswith(_JXL_MAGIC):
         return "JPEG XL, which is not read here; save it as PNG or JPEG"
-    if is_heif(data):
+    if is_heif(data) and not heif_is_installed():
         return 'HEIC needs the extra [heif]: pip install ".[heif]" in the checkout'
     if data[4:8] == b"ftyp" and data[8:11] == b"crx":
         return CAMERA_RAW

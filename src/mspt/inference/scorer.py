@@ -83,8 +83,7 @@ class Scorer:
 
         Raises:
             ModelError: if there is no such model, or the file must not be used.
-            ConfigError: if there is no such backend.
-            MissingExtraError: if the backend is not installed.
+            ConfigError, MissingExtraError: if there is no such backend, or it is not installed.
         """
         _check_limit("max_pixels", max_pixels, MAX_PIXELS)
         _check_limit("max_bytes", max_bytes, MAX_BYTES)
@@ -233,7 +232,7 @@ class Scorer:
             faces: score the faces of each image, as `score_faces` does, instead of the whole.
 
         Raises:
-            TypeError: at once, if handed a single image instead of several.
+            TypeError: at once, if handed a single image, or anything else as `faces`.
             ConfigError, MissingExtraError: at once, if faces are wanted and there is no detector.
         """
         return _flatten(self.score_photos(images, workers=workers, faces=faces))
@@ -248,6 +247,8 @@ class Scorer:
         """Score images as `score_many` does; yield the results of each image together."""
         refuse_single(images)
         if faces:
+            if not isinstance(faces, FaceSearch):
+                raise TypeError(f"faces takes mspt.FaceSearch(), not {faces!r}")
             self._detector  # noqa: B018 - loaded now, so that its absence is known at once
         return self._score_in_order(images, workers or usable_cores(), faces)
 

@@ -39,7 +39,10 @@ Seen = TypeVar("Seen")
 
 
 def find_groups(
-    paths: Sequence[str], by: By, on_progress: Callable[[int], object] = lambda done: None
+    paths: Sequence[str],
+    by: By,
+    on_progress: Callable[[int], object] = lambda done: None,
+    on_unread: Callable[[str], object] = lambda path: None,
 ) -> list[list[str]]:
     """Return the groups of two or more photos, each in the order of `paths`.
 
@@ -49,15 +52,15 @@ def find_groups(
             other, `alike` those whose hashes differ in at most ALIKE_BITS of 256. Both join chains,
             too: the first of a group may be further from its last.
         on_progress: called with the number of photos looked at.
+        on_unread: called with each photo that cannot be read.
 
     Raises:
         MissingExtraError: if hashes are wanted and ImageHash is not installed.
     """
     if by == "alike":
-        return _group(
-            paths, partial(_hash_of, _import_imagehash(), pixel_budget()), join_alike, on_progress
-        )
-    return _group(paths, taken_at, join_bursts, on_progress)
+        hash_of = partial(_hash_of, _import_imagehash(), pixel_budget())
+        return _group(paths, hash_of, join_alike, on_progress, on_unread)
+    return _group(paths, taken_at, join_bursts, on_progress, on_unread)
 
 
 def _group(
@@ -65,12 +68,22 @@ def _group(
     look: Callable[[str], Seen | None],
     join: Callable[[Sequence[Seen]], list[list[int]]],
     on_progress: Callable[[int], object],
+    on_unread: Callable[[str], object],
 ) -> list[list[str]]:
     """Look at all photos; join those of which something is known."""
-    known, seen = [], []
-    looked_at = map_in_order(look, paths, workers=usable_cores())
+    known, seen = list[str](), list[Seen]()
+
+    def try_to_look(path: str) -> Seen | ImageError | None:
+        try:
+            return look(path)
+        except ImageError as error:
+            return error
+
+    looked_at = map_in_order(try_to_look, paths, workers=usable_cores())
     for done, (path, found) in enumerate(zip(paths, looked_at, strict=True), 1):
-        if found is not None:
+        if isinstance(found, ImageError):
+            on_unread(path)
+        elif found is not None:
             known.append(path)
             seen.append(found)
         on_progress(done)
@@ -94,11 +107,12 @@ def beaten(rows: Iterable[ScoreRow], groups: Iterable[Iterable[str]]) -> frozens
 
 
 def taken_at(path: str) -> Taken | None:
-    """Return where, by which camera and when a photo was taken; None if it does not say."""
-    try:
-        exif = read_exif(read_photo(path))
-    except ImageError:
-        return None
+    """Return where, by which camera and when a photo was taken; None if it does not say.
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    exif = read_exif(read_photo(path))
     details = exif.get_ifd(ExifTags.IFD.Exif)
     time = str(details.get(ExifTags.Base.DateTimeOriginal, "")).strip("\0 ")
     fraction = str(details.get(ExifTags.Base.SubsecTimeOriginal, "")).strip("\0 ")
@@ -181,12 +195,9 @@ def _near(hashes: Hashes) -> Iterator[tuple[int, Places]]:
                 yield first, others[far <= ALIKE_BITS]
 
 
-def _hash_of(imagehash: Any, pixels: Budget, path: str) -> Hashes | None:  # noqa: ANN401
-    try:
-        with pixels.share() as reserve:
-            picture = Image.fromarray(decode_rgb(read_photo(path), reserve))
-    except ImageError:
-        return None
+def _hash_of(imagehash: Any, pixels: Budget, path: str) -> Hashes:  # noqa: ANN401
+    with pixels.share() as reserve:
+        picture = Image.fromarray(decode_rgb(read_photo(path), reserve))
     return np.packbits(imagehash.phash(picture, hash_size=HASH_SIDE).hash)
 
 

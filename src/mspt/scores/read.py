@@ -127,6 +127,8 @@ def open_scores(path: str | Path) -> ScoreFile:
     for _, cells in _reader_of(path)(path):
         missing = [name for name in NEEDED if name not in cells]
         if missing:
+            if any(";" in name for name in cells):
+                raise DataError(f"{path}: is separated by semicolons; save it with commas")
             raise DataError(
                 f"{path}: has no column {', '.join(missing)}; expected a file that "
                 f"`mspt score -o` wrote, with the columns {','.join(COLUMNS)}"

@@ -49,6 +49,7 @@ class Summary:
     reasons: Counter[str]
     best: list[ScoreRow]  # best first
     worst: list[ScoreRow]  # worst first; shares no row with `best`
+    left_out: int = 0  # photos of the file that another of their group beats
     cut: "CutView | None" = None  # where a threshold was asked for
 
 
@@ -139,6 +140,7 @@ def summarise(
         reasons=tally.reasons,
         best=picked["best"],
         worst=picked["worst"],
+        left_out=len(file.left_out),
         cut=None
         if min_score is None
         else CutView(

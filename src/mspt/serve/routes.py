@@ -53,6 +53,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
 }
+_WISHES = frozenset({"detect", "factors", "crop"})
 _DETECT = Query(default=False, description="Find faces: a row for each, the largest first.")
 _FACTORS = Query(default=False, description="Measure why: sharpness, noise ... and reasons.")
 _CROP = Query(default=False, description="Send the scored square back, as base64 of a JPEG.")
@@ -80,6 +81,7 @@ def scoring_routes(service: Service) -> APIRouter:
 
     @router.post(
         "/score",
+        dependencies=[Depends(_know_wishes)],
         responses=_PROBLEMS
         | {200: {"content": {"application/json": {"example": {"rows": [_EXAMPLE]}}}}},
         openapi_extra={
@@ -103,6 +105,7 @@ def scoring_routes(service: Service) -> APIRouter:
 
     @router.post(
         "/score/batch",
+        dependencies=[Depends(_know_wishes)],
         responses=_PROBLEMS
         | {200: {"content": {"application/json": {"example": {"photos": [{"rows": [_EXAMPLE]}]}}}}},
         openapi_extra={
@@ -155,6 +158,15 @@ def health_routes(service: Service) -> APIRouter:
         return Response(service.metrics.text(), media_type=figures.CONTENT_TYPE)
 
     return router
+
+
+def _know_wishes(request: Request) -> None:
+    """Refuse a misspelt query: it would be left out without a word."""
+    if unknown := sorted(request.query_params.keys() - _WISHES):
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"{', '.join(unknown)}: no such query; there are {', '.join(sorted(_WISHES))}",
+        )
 
 
 def _client(request: Request) -> str:

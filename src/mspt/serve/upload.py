@@ -93,13 +93,19 @@ async def _parts(request: Request, body: bytes, max_files: int) -> list[Upload]:
         reason = getattr(error, "message", str(error))
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"the form cannot be read: {reason}; at most {max_files} photos are taken at once",
+            f"the form cannot be read: {reason.rstrip('.')}; {_at_most(max_files)}",
         ) from error
     try:
         files = [item for _, item in form.multi_items() if isinstance(item, UploadFile)]
         return [Upload(_text(file.filename or ""), await file.read()) for file in files]
     finally:
         await form.close()
+
+
+def _at_most(files: int) -> str:
+    if files == 1:
+        return "one photo is taken here, several by /v1/score/batch"
+    return f"at most {files} photos are taken at once"
 
 
 def _text(name: str) -> str:

@@ -16,12 +16,15 @@ from mspt.training.config import Stage
 from mspt.training.engine import Engine
 from mspt.training.frames import frames_bytes, say_size
 from mspt.training.plan import RunPlan
+from mspt.training.start_weights import check_start
 
 
 def describe_plan(plan: RunPlan) -> str:
     """Return what a run would do, a line per stage; times one step of each."""
-    engine = Engine(plan.run)
     run = plan.run
+    if run.init:
+        check_start(run.init)
+    engine = Engine(run)
     lines = [f"{run.name}: network {run.network}, {len(run.stages)} stages, seed {run.seed}"]
     idle = len(plan.train) - len(select_entries(plan.train, sources=run.stages[-1].sources))
     if idle:

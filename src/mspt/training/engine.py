@@ -3,8 +3,8 @@
 In:   batches, and the settings of their stage.
 Out:  a trained network and its running average (EMA), which is what gets evaluated and exported.
 
-Under `accelerate launch` every process takes its part of each batch. The loss is the mean of the
-parts' losses: as to MSE that of the whole batch, unless some images only lead others.
+Under `accelerate launch` every process takes its part of each batch; loss and batch-norm are those
+of the whole batch (together.py), so that many processes train what one does.
 """
 
 import copy
@@ -33,6 +33,7 @@ from mspt.training.config import EngineConfig, RunConfig, Stage, StageConfig
 from mspt.training.frames import Frames
 from mspt.training.losses import quality_loss, rank_loss, spoil_loss
 from mspt.training.start_weights import load_start_weights
+from mspt.training.together import gather, share_statistics
 
 _FLOOR = 0.01  # of the peak: where the cosine ends
 _MAX_GRADIENT = 5.0  # L2 norm; reached only in the first steps from random weights
@@ -69,6 +70,7 @@ class Engine:
         self.averaged: Network = copy.deepcopy(self.network).eval()
         self.anchor: Anchor | None = None
         self.optimizer = _make_optimizer(self.network)
+        share_statistics(self.network, self.accelerator.num_processes)
         self._wrapped, self._stepper = self.accelerator.prepare(self.network, self.optimizer)
 
     @property
@@ -155,26 +157,38 @@ class Engine:
     def _loss(self, stage: StageConfig, batch: Batch, pixels: Tensor, scores: Tensor) -> Tensor:
         """Return the loss of the scores of `pixels`, behind which those of second views may come.
 
-        A spoiled view has no label: it only has to score lower.
+        It is the loss of all processes' parts together. A spoiled view has no label: it only has
+        to score lower.
         """
-        spoiled, anchor, views = batch.lost > 0, self.anchor, stage.views
-        score, second = scores[: len(pixels)], scores[len(pixels) :]
+        anchor, views = self.anchor, stage.views
+        anchored = self._gather(anchor.score(pixels)) if anchor and stage.distill else None
+        scores = self._gather(scores, views)
+        shown = (batch.mos, batch.identity, batch.leads_only, batch.lost)
+        mos, identity, leads_only, lost = map(self._gather, shown)
+        spoiled = lost > 0
+        score, second = scores[: len(spoiled)], scores[len(spoiled) :]
         labelled = torch.cat([torch.ones_like(spoiled), ~spoiled])[: len(scores)]
-        truth, identity = batch.mos.repeat(views), batch.identity.repeat(views)
-        loss = self._quality_loss(scores, truth, labelled & ~batch.leads_only.repeat(views))
+        truth, identity = mos.repeat(views), identity.repeat(views)
+        loss = self._quality_loss(scores, truth, labelled & ~leads_only.repeat(views))
         # What a stage may add, by the key of its weight.
         terms: dict[str, Callable[[], Tensor]] = {
             "consistency": lambda: _mean_square((score - second)[~spoiled]),
-            "spoil": lambda: spoil_loss(score[spoiled], second[spoiled], batch.lost[spoiled]),
+            "spoil": lambda: spoil_loss(score[spoiled], second[spoiled], lost[spoiled]),
             "rank": lambda: rank_loss(scores[labelled], truth[labelled], identity[labelled]),
         }
+        if anchored is not None:
+            terms["distill"] = lambda: _mean_square(score - anchored)
         if anchor:
-            terms["distill"] = lambda: _mean_square(score - anchor.score(pixels))
             terms["l2sp"] = lambda: anchor.distance(self.network)
         for name, term in terms.items():
             if weight := getattr(stage, name):
                 loss = loss + weight * term()
         return loss
+
+    def _gather(self, values: Tensor, views: int = 1) -> Tensor:
+        """Return the values of all processes, (N,); all first views come before all second ones."""
+        parts = gather(values.view(views, -1), self.accelerator.num_processes)
+        return parts.transpose(0, 1).reshape(-1)
 
     def _quality_loss(self, scores: Tensor, truth: Tensor, is_counted: Tensor) -> Tensor:
         """Return the loss of the scores that count, 0 if they are less than two."""

@@ -147,7 +147,8 @@ def _check_stage_data(
     if unknown := sorted(stage.sources - known):
         raise DataError(
             f"stage {number}: sources {unknown} are not in the training data, which has "
-            f"{sorted(known)}"
+            f'{sorted(known)}; correct them, or name the images of a manifest by source = "..." '
+            "under its [[data]]"
         )
     for name, entries, least, remedy in (
         ("train", train, stage.batch, "lower the batch"),

@@ -53,6 +53,20 @@ def load_start_weights(network: Network, init: str, batches: Iterable[Tensor] = 
     return remark
 
 
+def check_start(init: str) -> None:
+    """Raise what `load_start_weights` would of weights that are not on this machine's disk.
+
+    Those of a hub are fetched when the training begins, not before.
+
+    Raises:
+        ConfigError: if there is neither a model nor a file of that name.
+    """
+    if is_model(init):
+        find_model(init)
+    elif not init.startswith(_HUB):
+        _find_file(init)
+
+
 def is_model(init: str) -> bool:
     """Tell whether `init` names an embedded model or an exported file."""
     return init in embedded_models() or init.endswith(".onnx")
@@ -73,7 +87,8 @@ def _find_file(init: str) -> Path:
     if path.is_dir():
         path /= WEIGHTS
     if not path.is_file():
-        raise ConfigError(f"init {init!r}: there is no file {path}")
+        models = ", ".join(sorted(embedded_models()))
+        raise ConfigError(f"init {init!r}: there is no file {path}; embedded models: {models}")
     return path
 
 
