@@ -553,6 +553,44 @@ def test_two_processes_take_the_steps_of_one(
     assert apart.mean() < 1e-3 * moved.mean()
 
 
+_GRADIENT = """
+import sys, torch
+from pathlib import Path
+from mspt.training.batches import Batch
+from mspt.training.config import load_run
+from mspt.training.engine import Engine
+
+engine = Engine(run := load_run(Path("t.toml")))
+engine.enter_stage(stage := run.stages[0])
+draw = torch.Generator().manual_seed(0)
+rgb = torch.randint(0, 256, (16, 64, 64, 3), generator=draw)
+rgb = (rgb * torch.linspace(0.2, 1, 16)[:, None, None, None]).to(torch.uint8)
+mos, mine = torch.rand(16, generator=draw), list(engine.shard.places(16, in_a_row=True))
+engine.network.train()
+loss, _ = engine._backward(
+    stage, Batch.as_drawn(0, rgb[mine], mos[mine], torch.arange(16)[mine] // 4)
+)
+if engine.shard.rank == 0:
+    found = torch.cat([p.grad.flatten() for p in engine.network.parameters()])
+    print(loss, float(found.norm()), float(found[::997].abs().sum()))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradient_of_one(manifest: Path, tmp_path: Path) -> None:
+    """Its size, too, which AdamW does not show."""
+    text = run_file(manifest, batch=16, rank=2, consistency=1).replace("plcc = 0.0", "plcc = 0.5")
+    (tmp_path / "t.toml").write_text(text)
+    (tmp_path / "gradient.py").write_text(_GRADIENT)
+    found = []
+    for launch in ([], ["-m", "torch.distributed.run", "--nproc_per_node", "2"]):
+        command = [sys.executable, *launch, "gradient.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found.append([float(word) for word in done.stdout.split()])
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
 @pytest.mark.slow
 def test_two_processes_start_from_one_network(
     manifest: Path, tmp_path: Path, run_cli: RunCli

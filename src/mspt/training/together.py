@@ -11,7 +11,7 @@ back through all_reduce, and DistributedDataParallel takes their mean: the gradi
 import torch
 import torch.distributed
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd.function import FunctionCtx
 
 
 def gather(part: Tensor, processes: int) -> Tensor:
@@ -29,14 +29,27 @@ def gather(part: Tensor, processes: int) -> Tensor:
     places = torch.arange(processes, device=part.device) == torch.distributed.get_rank()
     mine = places.view(-1, *[1] * part.ndim)
     number = part.to(torch.uint8) if part.dtype == torch.bool else part
-    whole = torch.where(mine, number, torch.zeros_like(number))
-    whole = all_reduce(whole) if part.requires_grad else _all_reduced(whole)  # type: ignore[no-untyped-call]
+    whole = _Sum.apply(torch.where(mine, number, 0))  # type: ignore[no-untyped-call]
+    assert isinstance(whole, Tensor)
     return whole.to(part.dtype)
 
 
-def _all_reduced(whole: Tensor) -> Tensor:
+def _added_up(part: Tensor) -> Tensor:
+    whole = part.contiguous().clone()
     torch.distributed.all_reduce(whole)
     return whole
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes; each one's gradient is the sum of all of theirs."""
+
+    @staticmethod
+    def forward(_: FunctionCtx, part: Tensor) -> Tensor:
+        return _added_up(part)
+
+    @staticmethod
+    def backward(_: FunctionCtx, gradient: Tensor) -> Tensor:
+        return _added_up(gradient)
 
 
 def share_statistics(network: nn.Module, processes: int) -> None:
