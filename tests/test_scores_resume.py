@@ -1,6 +1,7 @@
 """A stopped run goes on without a lost or doubled row, and nothing is replaced unasked."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,3 +243,33 @@ def test_a_file_that_another_run_writes_to_is_left_alone(
         assert journal_of(output).read_bytes() == before
     after = run_cli("score", ORIGINAL, "-o", output, "--overwrite", *FAST)
     assert after.returncode == 0, "the first one is done: its claim went with it"
+
+
+def test_rows_of_photos_that_are_not_scored_again_stay(run_cli: RunCli, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        shutil.copy(ORIGINAL, tmp_path / f"{name}.png")
+    assert run_cli("score", "a.png", "b.png", "-o", "r.csv").returncode == 0
+    assert run_cli("score", "c.png", "-o", "r.csv", "--resume").returncode == 0
+    rows = (tmp_path / "r.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["path", "a.png", "b.png", "c.png"]
+
+
+def test_what_is_refused_replaces_no_rows(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_cli("score", ORIGINAL, "-o", "r.csv").returncode == 0
+    before = (tmp_path / "r.csv").read_bytes()
+    monkeypatch.setenv("MSPT_DETECTOR", str(tmp_path / "none.onnx"))
+    done = run_cli("score", ORIGINAL, "--detect", "-o", "r.csv", "--overwrite")
+    assert done.returncode != 0
+    assert (tmp_path / "r.csv").read_bytes() == before
+
+
+def test_restoring_what_is_no_journal_deletes_nothing(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("my note")
+    shutil.copy(ORIGINAL, tmp_path / "a.png")
+    for name in ("note.txt", "a.png"):
+        done = run_cli("restore", name)
+        assert done.returncode != 0
+        assert f"{name}: is no journal of moved photos" in done.stderr
+        assert (tmp_path / name).exists()

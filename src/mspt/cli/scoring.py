@@ -157,6 +157,7 @@ def score(
     best_to = best_to or Path("best-frames")
     if best:
         check_best_folder(best_to)
+    scorer.score_photos([], faces=faces)  # asks for the detector before old rows are replaced
     if output:
         done = prepare_output(
             output,
@@ -165,6 +166,7 @@ def score(
             overwrite=overwrite,
             model=scorer.label,
             has_faces=detect,
+            images=images,
         )
         images = leave_out(images, done)
     best_shots = BestShots(best or 0)

@@ -128,6 +128,9 @@ class Moved(NamedTuple):
     link: str  # what the photo said, if it was a link
 
 
+_BEGIN = '{"from": "'  # of every line
+
+
 def read_journal(path: Path) -> Iterator[Moved]:
     """Yield where each photo was and where it went; none if there is no journal.
 
@@ -136,7 +139,12 @@ def read_journal(path: Path) -> Iterator[Moved]:
     """
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no journal of moved photos") from error
+    if not _BEGIN.startswith(lines[-1][: len(_BEGIN)]):
+        raise DataError(f"{path}: is no journal of moved photos")
     for number, line in enumerate(lines[:-1], 1):  # what follows the last line's end is half a line
         try:
             entry = json.loads(line)

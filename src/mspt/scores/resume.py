@@ -30,6 +30,7 @@ def prepare_output(
     overwrite: bool,
     model: str,
     has_faces: bool,
+    images: Sequence[str] | None = None,
 ) -> frozenset[str]:
     """Make an output ready to be written; return the photos whose rows it has already.
 
@@ -40,6 +41,8 @@ def prepare_output(
         overwrite: replace what is there.
         model: how rows name the model.
         has_faces: whether rows are about faces found.
+        images: that will be scored. The last one that has rows may lack some, so it loses them if
+            it is among these; None: in any case.
 
     Raises:
         ConfigError: if there is a file already and neither is asked for, or if its rows are of
@@ -63,7 +66,8 @@ def prepare_output(
         )
     if not kept.is_file():
         _unpack(output, kept, columns)
-    return _cut_back(kept, columns, model, has_faces)
+    again = None if images is None else frozenset(map(valid_text, images))
+    return _cut_back(kept, columns, model, has_faces, again)
 
 
 def leave_out(images: Sequence[str], done: frozenset[str]) -> list[str]:
@@ -90,7 +94,13 @@ def _unpack(output: Path, kept: Path, columns: Sequence[str]) -> None:
     write_rows(kept, columns, file.rows())  # at once: a part of them would pass for all
 
 
-def _cut_back(path: Path, columns: Sequence[str], model: str, has_faces: bool) -> frozenset[str]:
+def _cut_back(
+    path: Path,
+    columns: Sequence[str],
+    model: str,
+    has_faces: bool,
+    again: frozenset[str] | None,
+) -> frozenset[str]:
     """Cut a file behind its last whole photo; return the photos that stay."""
     done: set[str] = set()
     photo, start, end, last = None, 0, 0, None
@@ -102,7 +112,10 @@ def _cut_back(path: Path, columns: Sequence[str], model: str, has_faces: bool) -
         end, last = stop, cells
     if last is not None:
         _check_rows(path, last, model, has_faces)
-        done.discard(photo or "")  # its rows may not be all: it is scored once more
+        if again is None or photo in again:
+            done.discard(photo or "")  # its rows may not be all: it is scored once more
+        else:
+            start = end
     with path.open("r+b") as file:
         file.truncate(start if last is not None else _head_of(path, columns))
     return frozenset(done)
