@@ -56,7 +56,7 @@ class Run:
 def measure(name: str, command: Sequence[str], out: Path, photos: int, part: int = 1) -> Run:
     """Run a command that writes `out`, a file of rows or a folder of parts of so many photos."""
     run = Run(name)
-    begun, first, done = time.perf_counter(), (0.0, 0), 0
+    begun, first = time.perf_counter(), (0.0, 0)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         time.sleep(1)

@@ -4,7 +4,7 @@ In:   batches, and the settings of their stage.
 Out:  a trained network and its running average (EMA), which is what gets evaluated and exported.
 
 Under `accelerate launch` every process takes its part of each batch; loss and batch-norm are those
-of the whole batch (together.py), so that many processes train what one does.
+of the whole batch (together.py), so that many processes take the steps of one.
 """
 
 import copy

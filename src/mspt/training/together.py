@@ -2,7 +2,8 @@
 
 In:   tensors of this process's part; a network.
 Out:  gather(): the whole batch's, through which gradients flow back; share_statistics(): a network
-      whose batch-norm is over all processes' images. Alone, both change nothing.
+      whose batch-norm is over all processes' images, if it is torch's own: timm's kinds stay with
+      their part. Alone, both change nothing.
 
 The loss of the whole batch is then the same in every process. Gradients of a sum over processes go
 back through all_reduce, and DistributedDataParallel takes their mean: the gradient of one process.
@@ -57,7 +58,7 @@ def share_statistics(network: nn.Module, processes: int) -> None:
     if processes == 1:
         return
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:  # timm's own kinds stay with their part
+        if type(module) is nn.BatchNorm2d:
             module.__class__ = _SharedBatchNorm
             module.processes = processes  # type: ignore[assignment]
 
