@@ -484,6 +484,10 @@ def test_a_list_may_come_through_a_pipe(set_with_captions: Path) -> None:
         (("set", "--root", "x"), "--root is about a list"),
         (("--from", "gone.txt"), "gone.txt: cannot be read: No such file"),
         (("--from", "empty.txt"), "empty.txt: names no photo"),
+        (
+            ("--from", "images.jsonl"),
+            "images.jsonl, line 1: image is no text: a dict; `mspt cluster",
+        ),
         (("--from", "t.csv"), "t.csv, line 2: no column that is known to hold paths; it has id, a"),
         (("--from", "t.csv", "--column", "b"), "t.csv, line 2: no column 'b'; it has id, a"),
         (("--from", "t.csv", "-0"), "t.csv is a table, whose rows no NUL ends; drop -0"),
@@ -494,6 +498,7 @@ def test_a_list_that_does_not_fit_is_refused_with_the_remedy(
     options: tuple[str, ...], message: str, run_cli: RunCli, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "images.jsonl").write_text('{"image": {"bytes": "x"}}\n')
     (tmp_path / "t.csv").write_text("id,a\n1,x.png\n")
     done = run_cli("score", *options)
     assert done.returncode == 2

@@ -1,14 +1,19 @@
 """Scoring on Ray: the rows of `mspt score`, whatever dies on the way."""
 
 import io
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +21,11 @@ import pytest
 from conftest import FACES, ORIGINAL, RunCli, encode, make_tar
 from PIL import Image
 
+from mspt.cluster.job import _Actor as Actor
+from mspt.cluster.job import _open_output as open_output
 from mspt.cluster.parts import SHARD_COLUMN, Work, score_part
 from mspt.cluster.plan import Part, make_plan
-from mspt.cluster.storage import Place
+from mspt.cluster.storage import Place, address_below
 from mspt.errors import ClusterError, ConfigError, DataError, WriteError
 from mspt.inference.scorer import Scorer
 from mspt.results import COLUMNS
@@ -65,10 +72,57 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
         make_plan([str(tmp_path / "b.parquet")], column="no")
     with pytest.raises(ConfigError, match="part_photos 0 must be at least 1"):
         make_plan([str(tmp_path)], part_photos=0)
-    with pytest.raises(ConfigError, match=r"scores: lies in .*, which is scored"):
-        make_plan([str(tmp_path)], output=str(tmp_path / "scores"))
-    with pytest.raises(ConfigError, match="lies in s3://bucket/a, which is scored"):
-        make_plan(["s3://bucket/a"], output="s3://bucket/a/scores")
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"found at .*, but for what lies in .*, where rows go"):
+        make_plan([str(tmp_path / "a.jpg")], output=str(tmp_path))
+
+
+@pytest.mark.parametrize("typed", ["{}", "{}/**", "{}/**/*.parquet", "{}-link", "file://{}"])
+def test_rows_written_below_an_input_are_no_input_at_the_restart(
+    tmp_path: Path, typed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    for name in ("scores", "scores of others"):
+        (photos / name).mkdir(parents=True)
+    pq.write_table(pa.table({"path": ["1.jpg"]}), photos / "scores of others/a.parquet")
+    (tmp_path / "photos-link").symlink_to(photos)
+    (tmp_path / "elsewhere").symlink_to(photos / "scores")
+    monkeypatch.chdir(tmp_path)
+    before = make_plan([typed.format(photos)], output="photos/scores")
+    pq.write_table(pa.table({"path": ["1.jpg"]}), photos / "scores/part-0000000.parquet")
+    for output in ("photos/scores", "elsewhere", f"file://{photos}/scores"):
+        assert make_plan([typed.format(photos)], output=output).parts == before.parts
+    assert len(make_plan([typed.format(photos)]).parts) == 2
+
+
+ODD_NAMES = ["a b.png", "ü.png", "[x].png", "100%.png", "a#b.png", "a?b.png", "a%20b.png"]
+
+
+def test_names_in_a_remote_folder_may_hold_any_character(scorer: Scorer, tmp_path: Path) -> None:
+    for name in ODD_NAMES:
+        shutil.copy(ORIGINAL, tmp_path / name)
+    (part,) = make_plan([f"file://{tmp_path}"]).parts
+    rows = score_it(scorer, part, tmp_path)
+    assert {row["status"] for row in rows} == {"ok"}
+    named = [str(row["path"]).removeprefix(f"file://{tmp_path}/") for row in rows]
+    assert sorted(map(unquote, named)) == sorted(ODD_NAMES)
+    assert {"a b.png", "ü.png", "[x].png", "100%25.png"} <= set(named), (
+        "as little is escaped as can be"
+    )
+    assert make_plan([], listed=[str(row["path"]) for row in rows]).parts == [part]
+
+
+def test_an_address_that_cannot_be_read_is_a_row(scorer: Scorer, tmp_path: Path) -> None:
+    rows = score_it(
+        scorer, Part(kind="files", names=("https://x.org/a.png", str(ORIGINAL))), tmp_path
+    )
+    assert [row["status"] for row in rows] == ["unreadable", "ok"]
+    assert "https" in str(rows[0]["error"])
+
+
+def test_options_of_an_address_stay_at_its_end() -> None:
+    assert address_below("s3://b/in/?region=x", "c/a?.jpg") == "s3://b/in/c/a%3F.jpg?region=x"
+    assert Place.of("s3://b/a b.jpg?region=eu-west-1").path == "b/a b.jpg"
 
 
 # ---- one part ----
@@ -79,8 +133,11 @@ def scorer() -> Scorer:
     return Scorer("fast")
 
 
+WORK: dict[str, Any] = {"factors": False, "faces": None, "threads": 2}
+
+
 def score_it(scorer: Scorer, part: Part, folder: Path) -> list[dict[str, object]]:
-    work = Work(factors=False, faces=None, threads=2, base=str(folder), output=str(folder))
+    work = Work(**WORK, base=str(folder), output=str(folder))
     count = score_part(scorer, part, 3, work)
     table = pq.read_table(folder / "part-0000003.parquet")
     assert tuple(table.column_names) == (*COLUMNS, SHARD_COLUMN)
@@ -100,7 +157,7 @@ def test_members_of_a_shard_are_photos_and_the_rest_is_not(scorer: Scorer, tmp_p
     make_tar(tmp_path / "s.tar", members)
     rows = score_it(scorer, Part(kind="tar", source="s.tar"), tmp_path)
     assert [(row["path"], row["status"]) for row in rows] == [
-        ("0001.png", "ok"), ("0002.png", "unreadable"), ("sub/0004.jpg", "ok"),
+        ("s.tar/0001.png", "ok"), ("s.tar/0002.png", "unreadable"), ("s.tar/sub/0004.jpg", "ok"),
     ]  # fmt: skip
     assert {row[SHARD_COLUMN] for row in rows} == {"s.tar"}
     assert rows[0]["score"] == scorer.score(ORIGINAL).score
@@ -113,7 +170,7 @@ def test_a_shard_that_is_cut_off_keeps_what_it_has_and_says_so(
     whole = (tmp_path / "s.tar").read_bytes()
     (tmp_path / "s.tar").write_bytes(whole[: len(ORIGINAL.read_bytes()) + 3000])
     rows = score_it(scorer, Part(kind="tar", source="s.tar"), tmp_path)
-    assert (rows[0]["path"], rows[0]["status"]) == ("1.png", "ok")
+    assert (rows[0]["path"], rows[0]["status"]) == ("s.tar/1.png", "ok")
     assert rows[-1]["status"] == "unreadable"
     assert "the shard ends early" in str(rows[-1]["error"])
 
@@ -129,8 +186,21 @@ def test_a_table_may_hold_encoded_images(scorer: Scorer, tmp_path: Path, is_pair
     rows = score_it(scorer, part, tmp_path)
     expected = [scorer.score(d).score for d in data[1:]]
     assert [row["score"] for row in rows] == [*expected, None]
-    assert rows[0]["path"] == ("1.png" if is_pair else "t.parquet#1")
+    assert rows[0]["path"] == ("t.parquet/1.png" if is_pair else "t.parquet#1")
     assert "holds no encoded image" in str(rows[-1]["error"])
+
+
+def test_a_table_that_is_damaged_stops_the_part_and_is_named(
+    scorer: Scorer, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"image": [b"x"] * 4}), tmp_path / "t.parquet")
+    part = Part(kind="table", source="t.parquet", column="image", first=0, count=4)
+    batch = {"number": [0], "part": [json.dumps(asdict(part))]}
+    (tmp_path / "t.parquet").write_bytes(b"PAR1, no more")
+    work = Work(**WORK, base=str(tmp_path), output=str(tmp_path))
+    done = Actor(scorer, work)(batch)
+    assert done["error"][0].startswith("t.parquet: Parquet magic bytes not found")
+    assert not list(tmp_path.glob("part-*"))
 
 
 @pytest.mark.parametrize("is_category", [False, True])
@@ -216,6 +286,25 @@ def test_a_folder_with_other_files_is_refused(run_cli: RunCli, tmp_path: Path) -
     done = run_cli("cluster", "score", FACES, tmp_path)
     assert done.returncode == 2
     assert "holds other files, such as mine.txt, and no plan.json" in done.stderr
+
+
+def test_relative_paths_mean_the_folder_that_the_job_was_begun_in(
+    scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = str(tmp_path / "out")
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        shutil.copy(ORIGINAL, tmp_path / name / "a.png")
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "out").mkdir()
+    plan = make_plan(["a.png"])
+    done = open_output(Work(**WORK, base=os.getcwd(), output=output), plan, scorer)
+    assert not done
+    with pytest.raises(
+        ConfigError, match="begun with other folder of relative paths .*here.*there"
+    ):
+        open_output(Work(**WORK, base=str(tmp_path / "there"), output=output), plan, scorer)
+    assert not make_plan([str(ORIGINAL)]).has_relative_paths()
 
 
 @pytest.mark.slow

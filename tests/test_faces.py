@@ -67,6 +67,9 @@ def test_a_square_that_sticks_out_is_moved_inside() -> None:
 def test_a_square_larger_than_the_photo_is_cut_to_its_short_side() -> None:
     rgb = np.zeros((200, 300, 3), dtype=np.uint8)
     assert crop_face_square(rgb, box(10, 10, 190, 190), 0.5).shape == (200, 200, 3)
+    far = 1.7e308  # a box of someone's table may be anywhere
+    assert crop_face_square(rgb, box(-far, -far, far, far), 0.5).shape == (200, 200, 3)
+    assert crop_face_square(rgb, box(far / 2, far / 2, far, far), 0.5).shape == (200, 200, 3)
 
 
 @given(

@@ -3,12 +3,15 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mspt import parallel
-from mspt.parallel import Budget, freed_memory_kept, usable_cores, usable_memory
+from mspt.inference.images import pixels_held
+from mspt.parallel import Budget, freed_memory_kept, map_in_order, usable_cores, usable_memory
 
 FAULTS = """
 import resource
@@ -128,6 +131,35 @@ def test_a_limit_on_memory_counts(cgroups: Path) -> None:
     assert usable_memory() == whole
     (cgroups / "job/memory.max").write_text("123456789\n")
     assert usable_memory() == 123456789
+
+
+def test_items_that_weigh_much_are_not_taken_far_ahead() -> None:
+    taken = list[int]()
+
+    def items() -> Iterator[int]:
+        for item in range(50):
+            taken.append(item)
+            yield item
+
+    def ahead(weight: int, most: int) -> int:
+        taken.clear()
+        results = map_in_order(
+            lambda item: item, items(), workers=4, weigh=lambda _: weight, most=most
+        )
+        farthest = 0
+        for done, item in enumerate(results, 1):
+            assert item == done - 1
+            farthest = max(farthest, len(taken) - done)
+        return farthest
+
+    assert ahead(0, 0) == 15, "four for each worker, less the one that is out"
+    assert ahead(10, 35) == 3, "three weigh 30, and one more is known to weigh too much"
+    assert ahead(100, 35) == 0, "what weighs more than all goes alone"
+
+
+def test_frames_wait_within_the_pixels_that_may_be_held() -> None:
+    assert pixels_held(np.zeros((20, 30, 3), np.uint8)) == 600
+    assert pixels_held("a.jpg") == pixels_held(b"bytes") == 0
 
 
 def test_a_budget_is_never_exceeded_and_nobody_waits_for_ever() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -168,6 +169,43 @@ def test_links_take_no_space_and_are_made_once(tmp_path: Path) -> None:
         assert (done.copied, done.present, done.renamed) == (*expected, 1)
     assert (tmp_path / "out/a.png").samefile(photos[0])
     assert (tmp_path / "out/a-2.png").samefile(photos[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks there")
+@pytest.mark.parametrize("how", ["copy", "link", "move"])
+def test_two_runs_never_put_photos_into_one_folder_at_once(tmp_path: Path, how: Way) -> None:
+    photos, out = make_photos(tmp_path, "p/a.png", "p/b.png"), tmp_path / "out"
+    others = make_photos(tmp_path, "q/a.png")
+    refused = list[str]()
+
+    def run_another(done: int, failed: int) -> None:
+        with pytest.raises(
+            WriteError, match="out: another run puts photos there now; wait"
+        ) as error:
+            copy_photos(others, out, on_progress=lambda done, failed: None, how=how)
+        refused.append(str(error.value))
+        if how == "move":
+            with pytest.raises(WriteError, match="another run"):
+                restore(out / JOURNAL)
+
+    copy_photos(photos, out, on_progress=run_another, how=how)
+    assert len(refused) == 2
+    copy_photos(others, out, on_progress=lambda done, failed: None, how=how)
+    found = contents(out)
+    found.pop(JOURNAL, None)
+    assert found == {"a.png": "p/a.png", "a-2.png": "q/a.png", "b.png": "p/b.png"}
+
+
+def test_a_photo_that_may_not_be_taken_moves_no_other(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path, "p/2024/a.png", "p/2025/b.png", "elsewhere/c.png")
+    done = copy_photos(
+        photos, tmp_path / "out", on_progress=lambda done, failed: None, keep_tree=True,
+        within=[tmp_path / "p"],
+    )  # fmt: skip
+    assert [photo for photo, _ in done.failed] == photos[2:]
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in tmp_path.glob("out/*/*")) == [
+        "2024/a.png", "2025/b.png",
+    ]  # fmt: skip
 
 
 def test_how_to_copy_needs_a_place_to_copy_to(tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
 """A stopped run goes on without a lost or doubled row, and nothing is replaced unasked."""
 
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
-from conftest import FACES, ORIGINAL, RunCli
+from conftest import FACES, ORIGINAL, RunCli, make_tar
 from PIL import Image
 
+from mspt.errors import WriteError
 from mspt.inference.scorer import Scorer
 from mspt.results import COLUMNS
 from mspt.scores import read
@@ -263,6 +266,59 @@ def test_what_is_refused_replaces_no_rows(
     done = run_cli("score", ORIGINAL, "--detect", "-o", "r.csv", "--overwrite")
     assert done.returncode != 0
     assert (tmp_path / "r.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_runs_that_go_on_at_once_lose_no_row(form: str, tmp_path: Path) -> None:
+    output, result = tmp_path / f"s{form}", Scorer("fast").score(ORIGINAL)
+    with RowWriter(output) as rows:
+        for name in ("a", "b"):
+            rows.write(replace(result, path=name))
+    prepared = [
+        prepare_output(
+            output, COLUMNS, resume=True, overwrite=False, model=result.model, has_faces=False
+        )
+        for _ in range(2)
+    ]
+    assert [kept.photos for kept in prepared] == [{"a"}, set()]
+    with pytest.raises(WriteError, match="another run wrote to it just now"):
+        RowWriter(output, COLUMNS, prepared[0].size)
+    with RowWriter(output, COLUMNS, prepared[1].size) as second:
+        for name in ("a", "b"):
+            second.write(replace(result, path=name))
+    assert [row.path for row in open_scores(output).rows()] == ["a", "b"]
+
+
+def test_shards_whose_names_are_no_text_are_scored_once(run_cli: RunCli, tmp_path: Path) -> None:
+    shard = os.fsencode(tmp_path) + b"/\xff.tar"
+    make_tar(tmp_path / "s.tar", {"1.png": ORIGINAL.read_bytes(), "2.png": ORIGINAL.read_bytes()})
+    os.rename(tmp_path / "s.tar", shard)
+    shutil.copy(ORIGINAL, tmp_path / "t.png")
+    assert run_cli("score", ".", "-o", "r.csv", *FAST).returncode == 0
+    before = (tmp_path / "r.csv").read_bytes()
+    assert run_cli("score", ".", "-o", "r.csv", "--resume", *FAST).returncode == 0
+    assert (tmp_path / "r.csv").read_bytes() == before
+    shutil.copy(ORIGINAL, os.fsencode(tmp_path) + b"/\xfe.png")
+    shutil.copy(ORIGINAL, tmp_path / r"\xfe.png")
+    done = run_cli("score", ".", "-o", "r.csv", "--resume", *FAST)
+    assert done.returncode == 2
+    assert r"\xfe.png is listed twice" in done.stderr
+    assert (tmp_path / "r.csv").read_bytes().startswith(before[:40])
+
+
+def test_a_parquet_file_stopped_before_its_first_row_is_gone_on_with(
+    run_cli: RunCli, tmp_path: Path
+) -> None:
+    def stop() -> None:
+        with RowWriter(tmp_path / "s.parquet"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert (tmp_path / "s.parquet").exists()
+    done = run_cli("score", ORIGINAL, "-o", "s.parquet", "--resume", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert len(list(open_scores(tmp_path / "s.parquet").rows())) == 1
 
 
 def test_restoring_what_is_no_journal_deletes_nothing(run_cli: RunCli, tmp_path: Path) -> None:

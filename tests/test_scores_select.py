@@ -277,12 +277,23 @@ def test_a_photo_whose_rows_lie_apart_is_refused() -> None:
     assert list(per_photo(alone, "worst")) == alone
 
 
-def test_the_largest_face_is_known_by_its_number_in_a_sorted_file() -> None:
+@pytest.mark.parametrize("numbers", [("1", "0"), ("1.0", "0.0"), (1.0, 0.0)])
+def test_the_largest_face_is_known_by_its_number_in_a_sorted_file(numbers: tuple[object]) -> None:
     rows = [
         row._replace(path="a.png", cells={**row.cells, "face": face})
-        for row, face in zip(faces_of((0.2,), (0.9,)), ("1", "0"), strict=True)
+        for row, face in zip(faces_of((0.2,), (0.9,)), numbers, strict=True)
     ]
     assert [row.score for row in per_photo(rows, "largest")] == [0.9]
+
+
+def test_a_mean_says_nothing_that_is_one_faces_alone(tmp_path: Path) -> None:
+    cells = {"n_faces": 2, "percentile": 70.0, "band": "excellent", "x1": 3.0, "det_score": 0.9}
+    cells |= {"width": 640, "sharpness": 0.7, "my_column": "mine"}
+    rows = [row._replace(cells={**row.cells, **cells}) for row in faces_of((0.9, 0.2))]
+    (mean,) = per_photo(rows, "mean")
+    assert {name: mean.cells[name] for name in cells} == {
+        **cells, "percentile": "", "band": "fair", "x1": "", "det_score": "", "sharpness": "",
+    }  # fmt: skip
 
 
 def test_filter_and_threshold_count_photos_where_they_are_told_to(tmp_path: Path) -> None:

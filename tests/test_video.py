@@ -298,6 +298,21 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path) -> None:
     assert '".[video]"' in done.stderr
 
 
+def test_without_pyav_no_rows_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "r.csv").write_text("path,score\n")
+    options = ["score", "a.mp4", "--every", "1s", "-o", "r.csv", "--overwrite", "--model", "fast"]
+    code = (
+        f"import sys; sys.modules['av'] = None; sys.argv[1:] = {options}; "
+        "from mspt.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert "av is not installed" in done.stderr
+    assert (tmp_path / "r.csv").read_text() == "path,score\n"
+
+
 # As players show them
 
 
@@ -346,6 +361,17 @@ def test_frames_that_stay_long_are_no_damage(tmp_path: Path) -> None:
     make_timed_clip(tmp_path / "slides.mp4", [0, 40, 95, 100])
     times = [time for time, _ in video._read_frames(str(tmp_path / "slides.mp4"), 1)]
     assert times == pytest.approx([0, 4, 9.5, 10])
+
+
+def test_where_no_header_counts_frames_a_pause_is_no_damage_but_a_hole_is(tmp_path: Path) -> None:
+    make_timed_clip(tmp_path / "screen.mkv", [0, 1, 60, 61, 140])
+    assert len(list(video._read_frames(str(tmp_path / "screen.mkv"), 0.1))) == 5
+    make_timed_clip(tmp_path / "whole.mkv", list(range(200)))
+    whole = (tmp_path / "whole.mkv").read_bytes()
+    first, last = (int(share * len(whole)) for share in (0.6, 0.7))
+    (tmp_path / "hole.mkv").write_bytes(whole[:first] + bytes(last - first) + whole[last:])
+    with pytest.raises(DecodeError, match=r"no frame for .* s after .* s: damaged"):
+        list(video._read_frames(str(tmp_path / "hole.mkv"), 0.5))
 
 
 def test_a_clock_that_starts_late_is_no_damage(tmp_path: Path) -> None:

@@ -1,23 +1,27 @@
 """Do two processes train what one does? A run by one, by two, and handed from one to two.
 
-    python -m benchmarks.studies.processes RUN.toml [--out out/processes]
+    python -m benchmarks.studies.processes RUN.toml [--seeds 0 1 2] [--out out/processes]
 
 In:   a run file; on a machine without a GPU, where two processes talk by gloo.
 Out:  SRCC on the validation images after the last stage, and minutes, of
-      one: a process with all cores;
-      another seed: the same with the seed 1, which tells what chance does;
-      two: two processes (torch.distributed.run), half of each batch each;
+      one: a process with all cores, once for each seed;
+      two: two processes (torch.distributed.run), half of each batch each, for each seed;
       handed over: one process, killed (SIGKILL) at its first checkpoint, gone on with by two.
+      Then the means of `one` and `two`, and the standard deviation over the seeds, which tells
+      what chance does.
 """
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mspt.evaluation.metrics import srcc
 from mspt.evaluation.predictions import last_predictions_path, read_predictions
@@ -57,31 +61,45 @@ def agreement(out: Path) -> float:
     return srcc(scored.score, scored.mos)
 
 
+def with_seed(run: Path, seed: int) -> Path:
+    """Write a run file beside another, where its paths stay right, with another seed."""
+    text, seeded = run.read_text(encoding="utf-8"), run.with_name(f".{run.stem}-{seed}.toml")
+    seeded.write_text(re.sub(r"(?m)^seed = .*$", f"seed = {seed}", text), encoding="utf-8")
+    return seeded
+
+
+def measure(name: str, run: Path, out: Path) -> float:
+    """Train in one of the three ways, and return and print the SRCC."""
+    begun = time.perf_counter()
+    if name == "handed over":
+        train_until_killed(run, out)
+    train(ONE if name == "one" else TWO, run, out, resume=name == "handed over")
+    reached, minutes = agreement(out), (time.perf_counter() - begun) / 60
+    print(f"{run.stem[1:]}, {name}: SRCC {reached:.4f}, {minutes:.1f} minutes", flush=True)
+    return reached
+
+
 def main() -> None:
-    """Train all four and print."""
+    """Train all and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("out/processes"))
     options = parser.parse_args()
-    text = options.run.read_text(encoding="utf-8")
-    other = options.run.with_name(f".{options.run.stem}-other-seed.toml")  # its paths stay right
     shutil.rmtree(options.out, ignore_errors=True)
-    try:
-        other.write_text(text.replace("seed = 0", "seed = 1"), encoding="utf-8")
-        for name, command, run in (
-            ("one", ONE, options.run),
-            ("another seed", ONE, other),
-            ("two", TWO, options.run),
-            ("handed over", TWO, options.run),
-        ):
-            out, begun = options.out / name.replace(" ", "-"), time.perf_counter()
-            if name == "handed over":
-                train_until_killed(run, out)
-            train(command, run, out, resume=name == "handed over")
-            minutes = (time.perf_counter() - begun) / 60
-            print(f"{name}: SRCC {agreement(out):.4f}, {minutes:.1f} minutes", flush=True)
-    finally:
-        other.unlink(missing_ok=True)
+    reached: dict[str, list[float]] = {"one": [], "two": [], "handed over": []}
+    for seed in options.seeds:
+        run = with_seed(options.run, seed)
+        try:
+            for name, results in reached.items():
+                if name != "handed over" or seed == options.seeds[0]:
+                    out = options.out / f"{run.stem[1:]}-{name.replace(' ', '-')}"
+                    results.append(measure(name, run, out))
+        finally:
+            run.unlink()
+    for name in ("one", "two"):
+        spread = np.std(reached[name], ddof=1) if len(options.seeds) > 1 else float("nan")
+        print(f"{name}: mean {np.mean(reached[name]):.4f}, deviation over seeds {spread:.4f}")
 
 
 if __name__ == "__main__":

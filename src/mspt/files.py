@@ -47,14 +47,35 @@ def claim(file: IO[str]) -> None:
     Raises:
         WriteError: if another run writes to it now.
     """
+    busy = f"{file.name}: another run writes to it now; wait for it, or name another file"
+    _lock(file.fileno(), busy)
+
+
+@contextmanager
+def claimed_folder(folder: Path) -> Iterator[None]:
+    """Keep other runs from putting files into a folder as long as the block lasts.
+
+    Raises:
+        WriteError: if another run does so now.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, f"{folder}: another run puts photos there now; wait, or name another folder")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, busy: str) -> None:
     if fcntl is None:
         return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise WriteError(
-            f"{file.name}: another run writes to it now; wait for it, or name another file"
-        ) from error
+        raise WriteError(busy) from error
     except OSError:  # some network file systems have no locks
         return
 

@@ -28,13 +28,18 @@ def map_in_order(
     *,
     workers: int,
     window: int = _WINDOW,
+    weigh: Callable[[Item], int] = lambda item: 0,
+    most: int = 0,
 ) -> Iterator[Result]:
     """Yield function(item) in the order of the items, at most workers * window ahead of the caller.
+
+    Nor more ahead than items that weigh `most` together, or one that weighs more.
 
     The items may be endless. When the caller stops early, work not yet begun is dropped. When the
     items fail, what was begun is yielded first. After a KeyboardInterrupt nothing is waited for.
     """
-    pending: deque[Future[Result]] = deque()
+    pending: deque[tuple[Future[Result], int]] = deque()
+    held = 0
     pool = ThreadPoolExecutor(workers, thread_name_prefix=WORKER_NAME)
     is_patient, failure = True, None
     try:
@@ -47,11 +52,15 @@ def map_in_order(
             except Exception as error:
                 failure = error
                 break
-            pending.append(pool.submit(function, item))
-            if len(pending) >= workers * window:
-                yield pending.popleft().result()
+            pending.append((pool.submit(function, item), weigh(item)))
+            held += pending[-1][1]
+            del item  # what it holds is free once it is done
+            while pending and (held > most or len(pending) >= workers * window):
+                first, weight = pending.popleft()
+                held -= weight
+                yield first.result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     except KeyboardInterrupt:
         is_patient = False
         raise
@@ -147,7 +156,7 @@ class Budget:
 
     def __init__(self, limit: int) -> None:
         """Give out at most `limit`, but whatever it asks for to a thread that is alone."""
-        self._limit = limit
+        self.limit = limit
         self._held = 0
         self._changed = threading.Condition()
 
@@ -159,7 +168,7 @@ class Budget:
         def take(amount: int) -> None:
             nonlocal taken
             with self._changed:
-                self._changed.wait_for(lambda: not self._held or self._held + amount <= self._limit)
+                self._changed.wait_for(lambda: not self._held or self._held + amount <= self.limit)
                 self._held += amount
                 taken += amount
 

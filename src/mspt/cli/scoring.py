@@ -120,7 +120,7 @@ def score(
         score_shots,
     )
     from mspt.results import COLUMNS, FACTOR_COLUMNS
-    from mspt.scores.resume import leave_out, prepare_output
+    from mspt.scores.resume import NOTHING, leave_out, prepare_output
     from mspt.scores.write import RowWriter, journal_of, unlike_formula
 
     faces = read_face_options(detect, detector, max_faces, min_face)
@@ -157,9 +157,11 @@ def score(
     best_to = best_to or Path("best-frames")
     if best:
         check_best_folder(best_to)
-    scorer.score_photos([], faces=faces)  # asks for the detector before old rows are replaced
+    scorer.score_photos([], faces=faces)  # asks for the detector before old rows are replaced,
+    open_shots(images, every_s, max_pixels)  # and for PyAV
+    kept = NOTHING
     if output:
-        done = prepare_output(
+        kept = prepare_output(
             output,
             columns,
             resume=resume,
@@ -168,13 +170,13 @@ def score(
             has_faces=detect,
             images=images,
         )
-        images = leave_out(images, done)
+        images = leave_out(images, kept.photos)
     best_shots = BestShots(best or 0)
     show_progress = output is not None or not sys.stdout.isatty()
     total = count_shots(images, every_s) if show_progress else len(images)
     try:
         with (
-            RowWriter(output, columns) if output else nullcontext() as rows,
+            RowWriter(output, columns, kept.size) if output else nullcontext() as rows,
             Progress(total, shown=show_progress) as progress,
             listening() as stop,  # no longer while Parquet is packed, which may take its time
         ):

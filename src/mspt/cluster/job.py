@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mspt.cluster.parts import Work, name_of_part, score_part
 from mspt.cluster.plan import Part, Plan, make_plan
@@ -25,7 +26,7 @@ from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.parallel import keep_freed_memory
 
 _PLAN = "plan.json"
-_FORMAT = 1  # of plan.json
+_FORMAT = 2  # of plan.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def score(
         cpus: of each actor: so many photos are scored at once.
 
     Raises:
-        ConfigError: if nothing is found, or the folder belongs to another job or lies in an input.
+        ConfigError: if nothing is found, or the folder belongs to another job.
         DataError: if an input cannot be read.
         MissingExtraError: if Ray is not installed.
         WriteError: if rows cannot be written.
@@ -132,6 +133,7 @@ def _open_output(work: Work, plan: Plan, scorer: Scorer) -> frozenset[str]:
         "factors": work.factors,
         "parts": len(plan.parts),
         "photos and parts": plan.digest(),
+        "folder of relative paths": work.base if plan.has_relative_paths() else "",
     }
     try:
         folder.make()
@@ -182,8 +184,10 @@ class _Actor:
     def _score(self, part: Part, number: int) -> tuple[int, int, str]:
         try:
             count = score_part(self._scorer, part, number, self._work)
-        except (MsptError, OSError) as error:
-            return 0, 0, f"{part.source}: {error}" if isinstance(error, OSError) else str(error)
+        except MsptError as error:
+            return 0, 0, str(error)
+        except (OSError, pa.ArrowException) as error:
+            return 0, 0, f"{part.source}: {error}"
         return count.rows, count.failed, ""
 
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mspt.cluster.plan import Part
-from mspt.cluster.storage import Place
-from mspt.errors import DecodeError, ImageError
+from mspt.cluster.storage import Place, without_options
+from mspt.errors import DataError, DecodeError, ImageError
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.inference.shards import read_members
 from mspt.limits import MAX_BYTES
@@ -75,7 +75,8 @@ def score_part(scorer: Scorer, part: Part, number: int, work: Work) -> Count:
 
     Raises:
         WriteError: if they cannot be written.
-        OSError: if a shard or table cannot be read, so that the part is not done.
+        OSError, pyarrow.ArrowException: if a shard or table cannot be read, so that the part is
+            not done.
     """
     rows, failed = list[Row](), 0
     for results in _score_all(_items_of(part, work), scorer, work):
@@ -132,7 +133,7 @@ def _read(name: str, base: str) -> Item:
         return Item(name, Place.of(name).read(MAX_BYTES))
     except ImageError as error:
         return Item(name, error)
-    except OSError as error:
+    except (OSError, DataError) as error:
         return Item(name, DecodeError(f"cannot be read: {error}"))
 
 
@@ -145,7 +146,7 @@ def _members(shard: str, base: str) -> Iterator[Item]:
     with _place(shard, base).open_in_order() as stream:
         try:
             for name, data in read_members(stream):
-                yield Item(name, data)
+                yield Item(f"{without_options(shard)}/{name}", data)
         except DecodeError as error:
             yield Item(shard, error)
 
@@ -186,7 +187,7 @@ def _item_of_cell(part: Part, row: int, cell: Any) -> Item:  # noqa: ANN401 - an
     """Return an encoded image: bytes, or `datasets`' pair of bytes and path."""
     name = f"{part.source}#{row}"
     if isinstance(cell, dict):
-        name = cell.get("path") or name
+        name = f"{without_options(part.source)}/{cell['path']}" if cell.get("path") else name
         cell = cell.get("bytes")
     if not isinstance(cell, bytes):
         return Item(name, DecodeError(f"{part.column} of row {row} holds no encoded image"))

@@ -9,14 +9,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
+from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileType
 
-from mspt.cluster.storage import Place
+from mspt.cluster.storage import Place, address_below, without_options
 from mspt.errors import ConfigError, DataError
+from mspt.files import TruePaths
 from mspt.inference.inputs import Found, find_images, other_kind
 from mspt.scores.lists import PATH_COLUMNS
 
@@ -46,6 +49,11 @@ class Plan:
         """Return how many files were passed over, by kind."""
         return Found([], self.passed_over).describe_others()
 
+    def has_relative_paths(self) -> bool:
+        """Tell whether some photos are found from the working directory alone."""
+        named = chain.from_iterable((part.source, *part.names) for part in self.parts)
+        return any(name and "://" not in name and not os.path.isabs(name) for name in named)
+
     def digest(self) -> str:
         """Return what changes when the parts do."""
         state = hashlib.sha256()
@@ -71,18 +79,15 @@ def make_plan(
         listed: photos of a list.
         column: of the tables; default: the first with a known name.
         part_photos: how many photos a part has; a shard has as many as it has.
-        output: where rows will go, which no input may hold: they would be inputs themselves.
+        output: where rows will go; what lies there is no input, also where a folder holds it.
 
     Raises:
-        ConfigError: if `part_photos` is below 1, an input holds the output, or nothing is found.
+        ConfigError: if `part_photos` is below 1, or nothing is found.
         DataError: if an input does not exist, or a table has no such column.
     """
     if part_photos < 1:
         raise ConfigError(f"part_photos {part_photos} must be at least 1")
-    for typed in inputs if output else ():
-        if _spelt(output).startswith(_spelt(typed)):
-            raise ConfigError(f"{output}: lies in {typed}, which is scored; name another folder")
-    plan, photos = Plan(), list[str]()
+    plan, photos, is_output, left_out = Plan(), list[str](), _Below(output), False
 
     def end_part(at_least: int) -> None:
         while len(photos) >= at_least:
@@ -90,7 +95,9 @@ def make_plan(
             del photos[:part_photos]
 
     for name in _files_of(inputs, listed, plan):
-        if name.lower().endswith(".tar"):
+        if output and is_output(name):
+            left_out = True
+        elif without_options(name).lower().endswith(".tar"):
             end_part(1)
             plan.parts.append(Part(kind="tar", source=name))
         elif _is_table(name):
@@ -102,7 +109,8 @@ def make_plan(
     end_part(1)
     if not plan.parts:
         shown = ", ".join([*inputs[:3], *(["..."] if len(inputs) > 3 else [])])
-        raise ConfigError(f"nothing to score: no photo, shard or table found at {shown}")
+        but = f", but for what lies in {output}, where rows go" if left_out else ""
+        raise ConfigError(f"nothing to score: no photo, shard or table found at {shown}{but}")
     return plan
 
 
@@ -113,7 +121,8 @@ def _files_of(inputs: Sequence[str], listed: Sequence[str], plan: Plan) -> Itera
         if not names:
             raise DataError(f"{typed}: there is no such file, or nothing in the folder")
         for name in names:
-            kind = "" if _is_table(name) or name == typed else other_kind(name)
+            plain = _is_table(name) or name == typed
+            kind = "" if plain else other_kind(without_options(name))
             if kind:
                 plan.passed_over[kind] += 1
             else:
@@ -121,9 +130,22 @@ def _files_of(inputs: Sequence[str], listed: Sequence[str], plan: Plan) -> Itera
     yield from listed
 
 
-def _spelt(address: str) -> str:
-    """Return an address as all addresses below it begin."""
-    return f"{address if '://' in address else os.path.abspath(address)}".rstrip("/") + "/"
+class _Below:
+    """Tells what lies in a folder, however its name and that of a file are written."""
+
+    def __init__(self, folder: str) -> None:
+        self._paths = TruePaths()
+        name = address_below(folder, "x") if "://" in folder else os.path.join(folder, "x")
+        self._top = self._spelt(name)[:-1]
+
+    def __call__(self, name: str) -> bool:
+        return self._spelt(name).startswith(self._top)
+
+    def _spelt(self, name: str) -> str:
+        if "://" in name and not name.startswith("file:"):
+            return without_options(name)
+        path = Place.of(name).path if "://" in name else os.path.abspath(name)
+        return str(self._paths.of(Path(path)))
 
 
 def _local_files(typed: str) -> list[str]:
@@ -139,11 +161,11 @@ def _remote_files(address: str) -> list[str]:
         raise DataError(f"{address}: {error}") from error
     if kind == FileType.File:
         return [address]
-    return [f"{address.rstrip('/')}/{name}" for name in below]
+    return [address_below(address, name) for name in below]
 
 
 def _is_table(name: str) -> bool:
-    return name.lower().endswith(".parquet")
+    return without_options(name).lower().endswith(".parquet")
 
 
 def _parts_of_table(address: str, column: str, part_photos: int) -> Iterator[Part]:

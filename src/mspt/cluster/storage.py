@@ -5,10 +5,12 @@ Out:  their bytes, what a folder holds, and files that appear whole or not at al
 """
 
 import os
+import re
 import time
 import uuid
 from dataclasses import dataclass
 from functools import cache
+from urllib.parse import quote
 
 from pyarrow import NativeFile, fs
 
@@ -17,6 +19,7 @@ from mspt.errors import DataError, MissingFileError, WriteError
 _WHOLE_WHEN_CLOSED = ("s3", "gcs", "abfs")  # object stores show a file once it is complete
 _DRAFT = ".mspt-draft-"
 _WRITTEN_S = 3600  # within which a draft has become a file
+_STAYS = "%/:?#@!$&'()*+,;=~"  # in an address; a blank or an umlaut is escaped for pyarrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,9 @@ class Place:
         if "://" not in address:
             return cls(_local(), os.path.abspath(address))
         try:
-            return cls(*fs.FileSystem.from_uri(address))
+            scheme, _, rest = address.partition("://")
+            server, slash, path = rest.partition("/")
+            return cls(*fs.FileSystem.from_uri(f"{scheme}://{server}{slash}{quote(path, _STAYS)}"))
         except (OSError, ValueError) as error:
             raise DataError(f"{address}: {error}") from error
 
@@ -107,6 +112,21 @@ class Place:
             is_old = info.mtime_ns is None or time.time() - info.mtime_ns / 1e9 > _WRITTEN_S
             if info.base_name.startswith(_DRAFT) and is_old:
                 self.system.delete_file(info.path)
+
+
+def address_below(address: str, name: str) -> str:
+    """Return the address of what is called `name` in the folder at an address.
+
+    The characters that mean something in an address are escaped; the options stay at its end.
+    """
+    folder, mark, options = address.partition("?")
+    escaped = re.sub(r"[%?#]", lambda found: quote(found[0]), name)
+    return f"{folder.rstrip('/')}/{escaped}{mark}{options}"
+
+
+def without_options(address: str) -> str:
+    """Return a path as it is, an address without what may follow it: `?region=eu-west-1`."""
+    return address.partition("?")[0] if "://" in address else address
 
 
 @cache

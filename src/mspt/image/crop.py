@@ -44,7 +44,7 @@ def face_square(rgb: RGB, box: FaceBox, margin: float) -> Square:
     """
     height, width = rgb.shape[:2]
     longer = max(box.x2 - box.x1, box.y2 - box.y1)
-    side = max(1, min(round(longer * (1 + 2 * margin)), height, width))
+    side = max(1, round(min(longer * (1 + 2 * margin), height, width)))
     left = _place((box.x1 + box.x2 - side) / 2, width - side)
     top = _place((box.y1 + box.y2 - side) / 2, height - side)
     return left, top, left + side, top + side
@@ -52,4 +52,4 @@ def face_square(rgb: RGB, box: FaceBox, margin: float) -> Square:
 
 def _place(wanted: float, last: int) -> int:
     """Return the start nearest to the wanted one that lies inside the photo."""
-    return min(max(round(wanted), 0), last)
+    return round(min(max(wanted, 0), last))

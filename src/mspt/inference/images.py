@@ -26,6 +26,11 @@ def name_of(image: ImageLike) -> str:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else ""
 
 
+def pixels_held(image: ImageLike) -> int:
+    """Return how many pixels an image holds before it is decoded: none but for arrays."""
+    return image.size // 3 if isinstance(image, np.ndarray) else 0
+
+
 def refuse_single(images: object) -> None:
     """Raise TypeError if handed one image where several are wanted: its bytes or rows are none."""
     from PIL.Image import Image as PilImage

@@ -24,17 +24,11 @@ from mspt.image.decode import Reserve, check_size
 from mspt.image.factors import explain, load_reference, measure_factors
 from mspt.image.preprocess import resize_to_input, scored_square
 from mspt.inference.faces import FaceDetector, find_detector
-from mspt.inference.images import ImageLike, name_of, refuse_single, to_rgb
+from mspt.inference.images import ImageLike, name_of, pixels_held, refuse_single, to_rgb
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, embedded_models, find_model
 from mspt.inference.session import Backend, open_session
 from mspt.limits import MAX_BYTES, MAX_PIXELS
-from mspt.parallel import (
-    Budget,
-    freed_memory_kept,
-    map_in_order,
-    usable_cores,
-    usable_memory,
-)
+from mspt.parallel import Budget, freed_memory_kept, map_in_order, usable_cores, usable_memory
 from mspt.results import FaceBox, QualityScore, Scored
 
 _DECIMALS = 6  # of a score: beyond them float32 says nothing
@@ -257,7 +251,9 @@ class Scorer:
     ) -> Iterator[list[QualityScore]]:
         score = partial(self.score_or_explain, faces=faces)
         with freed_memory_kept():
-            yield from map_in_order(score, images, workers=workers)
+            yield from map_in_order(
+                score, images, workers=workers, weigh=pixels_held, most=self._pixels.limit
+            )
 
     def score_or_explain(
         self, image: ImageLike, faces: FaceSearch | None = None

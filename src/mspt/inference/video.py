@@ -249,16 +249,19 @@ def _read_frames(
         _check_frame_size(stream, aspect, max_pixels)
         stream.codec_context.options = {"max_pixels": str(max_pixels)}  # of later frames, too
         stream.thread_type = "AUTO"
-        decoded = 0
-        for frame in container.decode(stream):
-            decoded += 1
-            if frame.time is None:
-                continue
-            shown_s = float(frame.duration * frame.time_base) if frame.duration else 0.0
-            if clock.is_due(frame.time, shown_s):
-                _check_frame_size(frame, aspect, max_pixels)
-                yield clock.time_s, _to_rgb(frame, aspect)
-        clock.check_whole(_duration_of(container), all_came=decoded == stream.frames)
+        packets = decoded = 0
+        for packet in container.demux(stream):
+            packets += bool(packet.size) + packet.is_corrupt
+            for frame in packet.decode():
+                decoded += not frame.is_corrupt
+                if frame.time is None:
+                    continue
+                shown_s = float(frame.duration * frame.time_base) if frame.duration else 0.0
+                if clock.is_due(frame.time, shown_s):
+                    _check_frame_size(frame, aspect, max_pixels)
+                    yield clock.time_s, _to_rgb(frame, aspect)
+        all_came = decoded == (stream.frames or packets)  # not every header counts them
+        clock.check_whole(_duration_of(container), all_came=all_came)
 
 
 def _check_frame_size(shown: Any, aspect: float, max_pixels: int) -> None:  # noqa: ANN401
@@ -304,8 +307,8 @@ class _Clock:
 
         Args:
             duration_s: of the pictures, as the header tells; 0 if it does not.
-            all_came: whether there were as many frames as the header tells: then a frame that
-                stays long is meant to.
+            all_came: whether there were as many frames as the header tells, or as were sent: then
+                a frame that stays long is meant to.
         """
         if self._first is None:
             raise DecodeError("holds no frame")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from mspt.errors import DataError, DecodeError, WriteError
-from mspt.files import is_within, whole_file
+from mspt.files import claimed_folder, is_within, whole_file
 from mspt.inference.shards import read_member, split_member
 from mspt.inference.video import FRAME_MARK
 from mspt.scores.move import Journal, keep_times
@@ -62,43 +62,53 @@ def copy_photos(
         within: folders whose photos may be taken; none: all.
 
     Raises:
-        WriteError: if not one of the photos exists, or a copy cannot be written.
+        DataError: if not one of the photos exists.
+        WriteError: if a copy cannot be written, or another run puts photos into the folder now.
     """
-    journal = Journal(folder) if how == "move" else None
-    moved = journal.has if journal else lambda _: False
-    if photos and not any(_is_there(file_of(photo)) or moved(file_of(photo)) for photo in photos):
-        if all(FRAME_MARK in photo for photo in photos):
-            raise DataError(f"{printable_path(photos[0])}: {_NO_FILE}")
-        raise DataError(
-            f"none of the {len(photos)} chosen photos exists, such as {printable_path(photos[0])}; "
-            "paths are as they were typed for `mspt score`: run this in the folder where it ran"
-        )
+    _check_some_are_there(photos, folder, how)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made: {error.strerror or error}") from error
     report, names = CopyReport(), Names(folder, may_share=how != "move")
-    top = _shared_folder(photos) if keep_tree and photos else None
-    for done, photo in enumerate(photos, 1):
-        path = Path(file_of(photo))
-        try:
-            _check_place(path, within)
-            if moved(str(path)) and not path.exists():
-                report.present += 1
-            elif member := split_member(str(path)):
-                _extract(*member, names, report, how)
-            else:
-                below = Path(os.path.relpath(path.parent, top)) if top else Path()
-                with _open_photo(path) as source:
-                    if how != "copy":
-                        source.close()  # Windows neither moves nor links a file that is open
-                    ways = {"copy": partial(_copy, source), "link": partial(_link, path)}
-                    write = partial(journal.move, path) if journal else ways[how]
-                    _put(path.name, names.claim(path, below), report, how, write)
-        except (OSError, DecodeError) as error:
-            report.failed.append((photo, getattr(error, "strerror", "") or str(error)))
-        on_progress(done, len(report.failed))
+    top = _shared_folder(photos, within) if keep_tree else None
+    with claimed_folder(folder):
+        journal = Journal(folder) if how == "move" else None
+        for done, photo in enumerate(photos, 1):
+            path = Path(file_of(photo))
+            try:
+                _check_place(path, within)
+                if journal and journal.has(str(path)) and not path.exists():
+                    report.present += 1
+                elif member := split_member(str(path)):
+                    _extract(*member, names, report, how)
+                else:
+                    below = Path(os.path.relpath(path.parent, top)) if top else Path()
+                    with _open_photo(path) as source:
+                        if how != "copy":
+                            source.close()  # Windows neither moves nor links a file that is open
+                        ways = {"copy": partial(_copy, source), "link": partial(_link, path)}
+                        write = partial(journal.move, path) if journal else ways[how]
+                        _put(path.name, names.claim(path, below), report, how, write)
+            except (OSError, DecodeError) as error:
+                report.failed.append((photo, getattr(error, "strerror", "") or str(error)))
+            on_progress(done, len(report.failed))
     return report
+
+
+def _check_some_are_there(photos: Sequence[str], folder: Path, how: Way) -> None:
+    """Raise DataError if not one photo is there: its paths mean another folder, or videos."""
+    files = [file_of(photo) for photo in photos]
+    if not files or any(map(_is_there, files)):
+        return
+    if how == "move" and any(map(Journal(folder).has, files)):
+        return
+    if all(FRAME_MARK in photo for photo in photos):
+        raise DataError(f"{printable_path(photos[0])}: {_NO_FILE}")
+    raise DataError(
+        f"none of the {len(photos)} chosen photos exists, such as {printable_path(photos[0])}; "
+        "paths are as they were typed for `mspt score`: run this in the folder where it ran"
+    )
 
 
 def _is_there(photo: str) -> bool:
@@ -115,15 +125,16 @@ def _check_place(path: Path, within: Sequence[Path]) -> None:
         raise OSError("lies outside; --within DIR allows a folder")
 
 
-def _shared_folder(photos: Sequence[str]) -> str:
-    """Return the folder below which all photos lie.
+def _shared_folder(photos: Sequence[str], within: Sequence[Path]) -> str | None:
+    """Return the folder below which all photos lie that may be taken; None if there are none.
 
     Raises:
         DataError: if they lie on several drives.
     """
-    folders = [os.path.dirname(os.path.abspath(file_of(photo))) for photo in photos]
+    files = [os.path.abspath(file_of(photo)) for photo in photos]
+    folders = [os.path.dirname(f) for f in files if not within or is_within(f, within)]
     try:
-        return os.path.commonpath(folders)
+        return os.path.commonpath(folders) if folders else None
     except ValueError as error:
         raise DataError(
             "the photos lie on several drives, which have no folder in common; copy without --tree"

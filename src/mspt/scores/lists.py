@@ -55,9 +55,16 @@ def _column(path: Path, wanted: str) -> Iterator[str]:
             raise DataError(f"{path}, line {line}: {asked}; it has {', '.join(cells)}; --column")
         if cells[name]:
             try:
-                yield file_of(str(cells[name]))
-            except UnicodeEncodeError as error:
+                yield file_of(_text(cells[name]))
+            except (TypeError, UnicodeEncodeError) as error:
                 raise DataError(f"{path}, line {line}: {name} is no text: {error}") from error
+
+
+def _text(cell: object) -> str:
+    """Return a path, or raise TypeError: a table of encoded images names no files."""
+    if not isinstance(cell, str):
+        raise TypeError(f"a {type(cell).__name__}; `mspt cluster score` takes tables of images")
+    return cell
 
 
 def _lines(source: str, nul: bool) -> Iterator[str]:

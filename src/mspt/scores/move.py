@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mspt.errors import DataError, WriteError
-from mspt.files import is_within, whole_file
+from mspt.files import claimed_folder, is_within, whole_file
 
 JOURNAL = "mspt-moved.jsonl"
 
@@ -29,7 +29,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         """Go on with the folder's journal, if it has one."""
         self._path = folder / JOURNAL
-        _drop_half_line(self._path)
+        self._has_moved = False  # in this run
         self._moved = {moved.source for moved in read_journal(self._path)}
 
     def has(self, source: str) -> bool:
@@ -47,6 +47,9 @@ class Journal:
         if source.is_symlink():
             entry["link"] = os.readlink(source)
         try:
+            if not self._has_moved:
+                _drop_half_line(self._path)
+                self._has_moved = True
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(f"{json.dumps(entry)}\n")
                 file.flush()
@@ -172,21 +175,23 @@ def restore(journal: Path, within: Sequence[Path] = ()) -> RestoreReport:
 
     Raises:
         DataError: if there is no such journal.
+        WriteError: if photos are being moved into its folder now.
     """
     if not journal.is_file():
         raise DataError(f"{journal}: no such journal; `mspt filter --move` writes {JOURNAL}")
     report, folder = RestoreReport(), Path(os.path.abspath(journal.parent))
-    for moved in reversed(list(read_journal(journal))):
-        if os.path.lexists(moved.source) and not os.path.lexists(moved.target):
-            continue  # it was never moved, or is back
-        try:
-            _put_back(moved, within, folder)
-        except (OSError, WriteError) as error:
-            report.failed.append((moved.target, str(error)))
-        else:
-            report.restored += 1
-    if not report.failed:
-        journal.unlink()
+    with claimed_folder(folder):
+        for moved in reversed(list(read_journal(journal))):
+            if os.path.lexists(moved.source) and not os.path.lexists(moved.target):
+                continue  # it was never moved, or is back
+            try:
+                _put_back(moved, within, folder)
+            except (OSError, WriteError) as error:
+                report.failed.append((moved.target, str(error)))
+            else:
+                report.restored += 1
+        if not report.failed:
+            journal.unlink()
     return report
 
 

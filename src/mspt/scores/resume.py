@@ -12,14 +12,26 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mspt.errors import ConfigError, DataError
-from mspt.files import check_unclaimed
+from mspt.files import check_unclaimed, claim
 from mspt.inference.shards import split_member
 from mspt.inference.video import FRAME_MARK, is_video
+from mspt.scores.read import file_of, open_scores, read_table, write_rows
 from mspt.scores.write import check_form, journal_of, valid_text
 
 _Place = tuple[int, dict[str, str]]  # where a row ends, in bytes, and its cells as text
+
+
+class Kept(NamedTuple):
+    """What an output has already."""
+
+    photos: frozenset[str]  # whose rows it has
+    size: int  # in bytes, of the file that rows are added to
+
+
+NOTHING = Kept(frozenset(), 0)
 
 
 def prepare_output(
@@ -31,8 +43,8 @@ def prepare_output(
     model: str,
     has_faces: bool,
     images: Sequence[str] | None = None,
-) -> frozenset[str]:
-    """Make an output ready to be written; return the photos whose rows it has already.
+) -> Kept:
+    """Make an output ready to be written; return what it has already.
 
     Args:
         output: .csv, .jsonl or .parquet.
@@ -59,7 +71,7 @@ def prepare_output(
     if not there or overwrite:
         for path in there:
             path.unlink()
-        return frozenset()
+        return NOTHING
     if not resume:
         raise ConfigError(
             f"{there[0]} exists; --resume goes on behind its rows, --overwrite replaces them"
@@ -74,21 +86,24 @@ def leave_out(images: Sequence[str], done: frozenset[str]) -> list[str]:
     """Return the photos and videos that have no rows yet.
 
     Raises:
-        ConfigError: if one is listed twice: which of its rows are there cannot be told.
+        ConfigError: if one is listed twice, or two are by names that rows do not tell apart: which
+            of their rows are there cannot be told.
     """
-    if done and len(set(images)) < len(images):
-        twice = next(image for image, count in Counter(images).items() if count > 1)
+    names = list(map(valid_text, images))
+    if done and len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ConfigError(
             f"{twice} is listed twice, so that --resume cannot tell how often it was scored; list "
             "every photo once"
         )
-    return [image for image in images if valid_text(image) not in done]
+    return [image for image, name in zip(images, names, strict=True) if name not in done]
 
 
 def _unpack(output: Path, kept: Path, columns: Sequence[str]) -> None:
     """Turn a finished Parquet file back into rows that can be added to."""
-    from mspt.scores.read import open_scores, write_rows
-
+    if next(read_table(output), None) is None:  # of a run that was stopped before its first row
+        kept.touch()
+        return
     file = open_scores(output)
     _check_columns(output, file.columns, columns)
     write_rows(kept, columns, file.rows())  # at once: a part of them would pass for all
@@ -100,8 +115,23 @@ def _cut_back(
     model: str,
     has_faces: bool,
     again: frozenset[str] | None,
-) -> frozenset[str]:
-    """Cut a file behind its last whole photo; return the photos that stay."""
+) -> Kept:
+    """Cut a file behind its last whole photo; return what stays."""
+    with path.open("r+", encoding="utf-8") as file:
+        claim(file)
+        photos, size = _whole_rows(path, columns, model, has_faces, again)
+        file.truncate(size)
+    return Kept(photos, size)
+
+
+def _whole_rows(
+    path: Path,
+    columns: Sequence[str],
+    model: str,
+    has_faces: bool,
+    again: frozenset[str] | None,
+) -> Kept:
+    """Return the photos whose rows are whole, and where they end."""
     done: set[str] = set()
     photo, start, end, last = None, 0, 0, None
     for stop, cells in _rows_of(path, columns):
@@ -116,15 +146,13 @@ def _cut_back(
             done.discard(photo or "")  # its rows may not be all: it is scored once more
         else:
             start = end
-    with path.open("r+b") as file:
-        file.truncate(start if last is not None else _head_of(path, columns))
-    return frozenset(done)
+    return Kept(frozenset(done), start if last is not None else _head_of(path, columns))
 
 
 def _photo_of(path: str) -> str:
     """Return the file that a row is about: of a video's frame the video, of a member the shard."""
-    if member := split_member(path):
-        return member[0]
+    if member := split_member(file_of(path) if "\\" in path else path):
+        return valid_text(member[0])
     video, mark, _ = path.rpartition(FRAME_MARK)
     return video if mark and is_video(video) else path
 

@@ -12,7 +12,7 @@ import math
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -21,10 +21,13 @@ import numpy as np
 
 from mspt.errors import ConfigError, DataError
 from mspt.evaluation.metrics import Vector
+from mspt.results import COLUMNS, FACTOR_COLUMNS, band_of
 from mspt.scores.read import ScoreRow
 from mspt.scores.write import printable_path
 
 _DECIMALS = 6  # of a score, as scoring rounds it
+_OF_A_PHOTO = ("path", "n_faces", "score", "band", "status", "error", "width", "height", "model")
+_OF_ONE_FACE = frozenset((*COLUMNS, *FACTOR_COLUMNS)) - frozenset(_OF_A_PHOTO)
 KEEP_RATES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5, 0.25, 0.1)
 
 
@@ -72,7 +75,7 @@ def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
                 f"{printable_path(path)}: its rows do not stand together, as `mspt score` writes "
                 "them; sort the file by path"
             )
-        if str(faces[0].cells.get("n_faces", "")) not in ("0", "1"):
+        if _number(faces[0], "n_faces") not in (0, 1):
             seen.add(hash(path))
         scored = [row for row in faces if row.score is not None]
         if how == "largest" or not scored:
@@ -80,14 +83,28 @@ def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
         elif how == "worst":
             yield min(scored, key=lambda row: row.score or 0.0)
         else:
-            mean = round(sum(row.score or 0.0 for row in scored) / len(scored), _DECIMALS)
-            yield scored[0]._replace(score=mean, cells={**scored[0].cells, "score": mean})
+            yield _mean_of(scored)
 
 
-def _face_number(row: ScoreRow) -> int:
+def _mean_of(faces: Sequence[ScoreRow]) -> ScoreRow:
+    """Return a row for all faces of a photo: what is one face's alone is left empty."""
+    mean = round(sum(row.score or 0.0 for row in faces) / len(faces), _DECIMALS)
+    kept = {name: "" if name in _OF_ONE_FACE else cell for name, cell in faces[0].cells.items()}
+    band = {"band": band_of(mean)} if "band" in kept else {}
+    return faces[0]._replace(score=mean, cells={**kept, **band, "score": mean})
+
+
+def _face_number(row: ScoreRow) -> float:
     """Return a face's place in its photo, 0 for the largest, and for photos without faces."""
-    number = str(row.cells.get("face") or "0")
-    return int(number) if number.isdigit() else 0
+    return _number(row, "face") or 0.0
+
+
+def _number(row: ScoreRow, column: str) -> float | None:
+    """Return a cell's number, also where a table made `1.0` of 1; None if it holds none."""
+    try:
+        return float(row.cells.get(column) or "")
+    except (TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

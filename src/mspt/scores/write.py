@@ -35,22 +35,27 @@ class _Form(Protocol):
 class RowWriter:
     """Writes one row per result to a .csv, .jsonl or .parquet file, behind those that are there."""
 
-    def __init__(self, path: Path, columns: Sequence[str] = COLUMNS) -> None:
+    def __init__(
+        self, path: Path, columns: Sequence[str] = COLUMNS, size: int | None = None
+    ) -> None:
         """Open the file; `resume.prepare_output` decides what becomes of one that is there.
 
         Args:
             path: its suffix says which form.
             columns: of every row, in this order; what a result lacks is left empty.
+            size: in bytes, of what was prepared, to which rows are added; None: of any.
 
         Raises:
             ConfigError: if the suffix names no known form.
             MissingExtraError: if Parquet is wanted and pyarrow is not installed.
+            WriteError: if another run writes to the file now, or has since it was prepared.
         """
         check_form(path)
-        forms: dict[str, Callable[[Path, Sequence[str]], _Form]]
+        forms: dict[str, Callable[[Path, IO[str], Sequence[str]], _Form]]
         forms = dict(zip(OUTPUT_SUFFIXES, (_Csv, _JsonLines, _Parquet), strict=True))
         self._path, self._columns = path, columns
-        self._form: _Form = forms[path.suffix.lower()](path, columns)
+        file = _open_text(journal_of(path), size)
+        self._form: _Form = forms[path.suffix.lower()](path, file, columns)
         self._is_done = True
 
     def write(self, result: QualityScore) -> None:
@@ -90,8 +95,8 @@ class RowWriter:
 
 
 class _Csv:
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._file = _open_text(path)
+    def __init__(self, path: Path, file: IO[str], columns: Sequence[str]) -> None:
+        self._file = file
         self._write = csv_writer(self._file, columns)
 
     def write(self, row: Row) -> None:
@@ -102,8 +107,8 @@ class _Csv:
 
 
 class _JsonLines:
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._file = _open_text(path)
+    def __init__(self, path: Path, file: IO[str], columns: Sequence[str]) -> None:
+        self._file = file
 
     def write(self, row: Row) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -118,17 +123,20 @@ class _Parquet:
     A Parquet file cannot be read before it is closed: a killed run would lose all its rows.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path, file: IO[str], columns: Sequence[str]) -> None:
         self._path, self._columns, self._journal = path, columns, journal_of(path)
-        self._rows = _JsonLines(self._journal, columns)
+        self._rows = _JsonLines(path, file, columns)
 
     def write(self, row: Row) -> None:
         self._rows.write(row)
 
     def close(self, *, is_done: bool) -> None:
-        self._rows.close(is_done=is_done)
+        try:
+            if is_done:
+                self._pack()  # before the file is closed, which lets other runs write to it
+        finally:
+            self._rows.close(is_done=is_done)
         if is_done:
-            self._pack()
             self._journal.unlink()
 
     def _pack(self) -> None:
@@ -203,11 +211,13 @@ class _Line:
         self.text = text
 
 
-def _open_text(path: Path) -> IO[str]:
+def _open_text(path: Path, size: int | None) -> IO[str]:
     """Open a file whose lines reach the disk one by one, so that a stopped run keeps them."""
     file = path.open("a", encoding="utf-8", newline="", buffering=1)
     try:
         claim(file)
+        if size is not None and path.stat().st_size != size:
+            raise WriteError(f"{path}: another run wrote to it just now; run this again")
     except WriteError:
         file.close()
         raise
