@@ -35,12 +35,16 @@ def test_what_is_on_its_way_ends_and_nothing_more_is_begun(name: str) -> None:
 
 
 SLOW = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 from mspt.cli.stopping import leave_slow_threads, listening
 from mspt.parallel import map_in_order
 
+is_begun = threading.Event()
+
 def work(item):
-    time.sleep(60 if item == 3 else 0)
+    if item == 3:
+        is_begun.set()
+        time.sleep(60)
     return item
 
 try:
@@ -48,6 +52,7 @@ try:
         for done in map_in_order(work, stop.until(range(1000)), workers=2):
             print(done, flush=True)
             if done == 2:
+                is_begun.wait()  # else a second signal may cancel it, and nothing is slow
                 os.kill(os.getpid(), signal.SIGTERM)
 except KeyboardInterrupt:
     leave_slow_threads()
