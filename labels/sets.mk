@@ -9,9 +9,10 @@ NONE := --single 2 --second-order 0 --chained 0 --capture 1 --photo-filter 0
 data/portraits-train/manifest.csv: MADE := --where set=pristine --where split=train $(NONE) --second-order 1 --chained 1 --photo-filter 1 --small 1 --mild 1 --gray 0.1
 data/real-train/manifest.csv: MADE := --where set=wild --where split=train $(NONE) --small 2 --phone 3 --mild 3 --gray 0.05
 data/enlarged-train/manifest.csv: MADE := --where set=wild --where split=train --enlarge --seed 1 --single 0 --second-order 0 --chained 0 --capture 0 --photo-filter 0 --mild 5 --gray 0.05
+data/few-train/manifest.csv: MADE := --where split=train $(NONE) --single 1 --small 1 --phone 1 --gray 0.05
 data/portraits-mixed/manifest.csv: MADE := --where set=pristine --where split=train $(NONE) --single 0 --second-order 1 --chained 1 --photo-filter 1 --gray 0.1
 data/val/manifest.csv data/test/manifest.csv: MADE = --where split=$(notdir $(@D)) $(NONE) --photo-filter 1 --small 1 --phone 1 --mild 2 --gray 0.05
-$(foreach set,portraits-train portraits-mixed real-train enlarged-train val test,data/$(set)/manifest.csv): $(VENV)/dev.stamp
+$(foreach set,portraits-train portraits-mixed few-train real-train enlarged-train val test,data/$(set)/manifest.csv): $(VENV)/dev.stamp
 	$(NEEDS_FACES)$(BIN)/mspt synthesize $(FACES) $(@D) --where usage=permissive --min-side 64 $(MADE)
 
 data/%/graded.csv: data/%/manifest.csv $(wildcard labels/grades/*.csv)

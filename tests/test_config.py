@@ -30,7 +30,7 @@ from mspt.training.config import load_run, parse_run
         ("data.1", {"manifest": "m", "split": "val", "val_share": 0.1}, "give one of the two"),
         ("data.1.mos_scale", [3, 3], r"mos_scale \[3.0, 3.0\] has the same worst and best"),
         ("stages.1.replay", 0.5, "stage 1: replay 0.5 refers to an earlier stage; drop it"),
-        ("stages.1.distill", 1, "stage 1: distill 1 refers to an earlier stage; drop it"),
+        ("stages.1.distill", 1, "stage 1: distill 1 needs start weights; set init"),
         ("stages.1.l2sp", 0.1, "stage 1: l2sp 0.1 needs start weights; set init"),
         ("stages.1.freeze_steps", 5, "stages.1: freeze_steps 5 must be below steps 5; lower it"),
         ("stages.1.short_side", 96, "stage 2: short_side 64 px is below stage 1's 96 px; raise it"),

@@ -64,6 +64,21 @@ def test_a_checkpoint_starts_another_run(run: RunConfig, tmp_path: Path) -> None
     assert distances[0] < distances[1], "L2-SP keeps the weights near their start"
 
 
+def test_a_run_may_stay_near_the_scores_that_it_starts_from(run: RunConfig, tmp_path: Path) -> None:
+    start = train_tiny(run, tmp_path / "first")
+    pixels = torch.rand(16, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def moved(distill: float) -> float:
+        stage = run.stages[-1].model_copy(update={"distill": distill, "short_side": 64})
+        further = run.model_copy(update={"init": str(start), "stages": (stage,)})
+        network = load_network(train_tiny(further, tmp_path / f"{distill}"))
+        with torch.no_grad():
+            change = network.eval()(pixels) - load_network(start).eval()(pixels)
+        return float(change.abs().mean())
+
+    assert moved(1000.0) < moved(0.0)
+
+
 def test_a_model_file_starts_a_run_and_scores_stay_its_own(run: RunConfig, tmp_path: Path) -> None:
     batches = [torch.randint(0, 256, (8, 64, 64, 3), dtype=torch.uint8) for _ in range(3)]
     session = Session(find_model("base"))

@@ -92,7 +92,7 @@ class StageConfig(_Strict):
     freeze_steps: int = Field(default=0, ge=0)  # first steps that train the head alone
     reestimate_bn: int = Field(default=0, ge=0)  # batches that renew batch-norm at the start
     l2sp: float = Field(default=0, ge=0)  # pull towards the stage's start weights, see carryover.py
-    distill: float = Field(default=0, ge=0)  # MSE to the previous stage's scores
+    distill: float = Field(default=0, ge=0)  # MSE to the previous stage's scores, or the start's
     consistency: float = Field(default=0, ge=0)  # MSE to the scores of the mirrored batch
     spoil: float = Field(default=0, ge=0)  # hinge: mildly damaged views score lower
     rank: float = Field(default=0, ge=0)  # hinge on the order of images of one identity
@@ -204,11 +204,13 @@ class RunConfig(_Strict):
     @model_validator(mode="after")
     def _check_first_stage(self) -> Self:
         first = self.stages[0]
-        for name, value in (("replay", first.replay), ("distill", first.distill)):
-            if value:
-                raise ValueError(f"stage 1: {name} {value:g} refers to an earlier stage; drop it")
-        if first.l2sp and not self.init:
-            raise ValueError(f"stage 1: l2sp {first.l2sp:g} needs start weights; set init")
+        if first.replay:
+            raise ValueError(
+                f"stage 1: replay {first.replay:g} refers to an earlier stage; drop it"
+            )
+        for name, value in (("distill", first.distill), ("l2sp", first.l2sp)):
+            if value and not self.init:
+                raise ValueError(f"stage 1: {name} {value:g} needs start weights; set init")
         return self
 
 
