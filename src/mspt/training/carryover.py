@@ -1,6 +1,6 @@
 """What a stage keeps of the one before, so that a compact network forgets little.
 
-distillation    MSE to the scores that the previous stage, or the start weights, give the same images
+distillation    MSE to the scores of the same images by the previous stage or the start weights
 L2-SP           pull of the weights towards those that the stage started from (arXiv:1802.01483)
 batch-norm      statistics renewed at the new size before the first step (FixRes, arXiv:1906.06423)
 
