@@ -34,8 +34,9 @@ check: $(VENV)/dev.stamp  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
-docs: $(VENV)/dev.stamp  ## write docs/cli.md anew from the commands' help
+docs: $(VENV)/dev.stamp  ## write docs/cli.md and docs/python.md anew
 	$(BIN)/python docs/write_cli.py
+	$(BIN)/python docs/write_python.py
 
 web: $(VENV)/dev.stamp  ## build what scores in the browser (needs Node), and out/site, which any web server serves
 	cd web && npm ci --no-audit --no-fund --silent && npm run --silent build

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from conftest import ROOT
-from docs.write_cli import PAGE, page
+from docs import write_cli, write_python
 
 from mspt.training.config import DataConfig, EngineConfig, LossConfig, RunConfig, StageConfig
 
@@ -57,8 +58,9 @@ def test_the_table_names_every_key_and_no_other() -> None:
     }
 
 
-def test_the_page_of_commands_is_what_they_say() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`"
+@pytest.mark.parametrize("written", [write_cli, write_python])
+def test_a_page_that_is_written_says_what_the_code_does(written: ModuleType) -> None:
+    assert written.PAGE.read_text(encoding="utf-8") == written.page(), "run `make docs`"
 
 
 def test_what_docs_point_to_is_there() -> None:

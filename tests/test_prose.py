@@ -1,7 +1,8 @@
 """The pages are pleasant to read: short sentences, few numbers in each, one word for a thing.
 
 In:   what people read: README, MODEL_CARD, ARCHITECTURE and docs/, without tables, code and lists
-      of links. docs/log is the past and keeps its words; docs/cli.md is generated.
+      of links. docs/log is the past and keeps its words; docs/cli.md and docs/python.md are
+      generated.
 """
 
 import re
@@ -16,7 +17,7 @@ PAGES = sorted(
         *(ROOT / name for name in ("README.md", "MODEL_CARD.md", "ARCHITECTURE.md")),
         *ROOT.glob("docs/*.md"),
     ]
-    if path.name != "cli.md"
+    if path.name not in ("cli.md", "python.md")
 )
 LONGEST_WORDS = 30
 LONG_SHARE = 0.1  # of a page's sentences may be longer

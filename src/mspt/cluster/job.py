@@ -54,7 +54,8 @@ def score(
     """Score photos on a Ray cluster and write their rows, the same as those of `mspt score`.
 
     Args:
-        inputs: as for `make_plan`.
+        inputs: files, folders, patterns and addresses such as s3://bucket/folder; .tar shards
+            and .parquet tables among them.
         output: folder, or address such as s3://bucket/scores. It is made if need be.
         column: of tables; default: the first with a known name.
         part_photos: how many photos a part has: what is lost at most when an actor dies.
