@@ -115,9 +115,16 @@ def test_an_image_that_cannot_be_scored_stops_the_evaluation(
     scorer: Scorer, tmp_path: Path
 ) -> None:
     entries = [Entry(path=path, mos=0.5) for path in sorted(FACES.iterdir())[:3]]
-    broken = Entry(path=tmp_path / "gone.png", mos=0.1)
-    with pytest.raises(DataError, match="gone.png: cannot be read: .*; repair the image"):
-        evaluate([*entries, broken], scorer)
+    bad = [Entry(path=tmp_path / f"{n}.png", mos=0.1) for n in range(7)]
+    with pytest.raises(
+        DataError, match=r"7 of .* cannot be used: .*0.png: no such file; .*1.png: "
+    ):
+        evaluate([*entries, *bad], scorer)
+    for entry in bad:
+        entry.path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"7 of .*0.png: .*4.png: .*; and 2 more. Repair them") as e:
+        evaluate([*entries, *bad], scorer)
+    assert "5.png" not in str(e.value)
 
 
 def test_few_images_or_people_claim_no_certainty() -> None:

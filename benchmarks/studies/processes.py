@@ -1,6 +1,6 @@
 """Do two processes train what one does? A run by one, by two, and handed from one to two.
 
-    python -m benchmarks.studies.processes RUN.toml [--seeds 0 1 2] [--out out/processes]
+    python -m benchmarks.studies.processes RUN.toml [--seeds 0 1 2] [--ways one two] [--out DIR]
 
 In:   a run file; on a machine without a GPU, where two processes talk by gloo.
 Out:  SRCC on the validation images after the last stage, and minutes, of
@@ -29,6 +29,8 @@ from mspt.evaluation.predictions import last_predictions_path, read_predictions
 TRAIN = ("-m", "mspt", "train")
 ONE = (sys.executable, *TRAIN)
 TWO = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", *TRAIN)
+HANDED_OVER = "handed over"
+WAYS = ("one", "two", HANDED_OVER)
 
 
 def train(command: Sequence[str], run: Path, out: Path, *, resume: bool = False) -> None:
@@ -46,7 +48,7 @@ def train_until_killed(run: Path, out: Path) -> None:
     """Begin a run and kill it as soon as it has kept a checkpoint."""
     command = [*ONE, str(run), "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not any(out.glob("checkpoints/stage*-step*")):
+        while process.poll() is None and not any(out.glob("checkpoints/stage[1-9]*")):  # 0: start
             time.sleep(0.2)
         process.kill()
     if (out / "summary.md").exists():
@@ -71,9 +73,9 @@ def with_seed(run: Path, seed: int) -> Path:
 def measure(name: str, run: Path, out: Path) -> float:
     """Train in one of the three ways, and return and print the SRCC."""
     begun = time.perf_counter()
-    if name == "handed over":
+    if name == HANDED_OVER:
         train_until_killed(run, out)
-    train(ONE if name == "one" else TWO, run, out, resume=name == "handed over")
+    train(ONE if name == "one" else TWO, run, out, resume=name == HANDED_OVER)
     reached, minutes = agreement(out), (time.perf_counter() - begun) / 60
     print(f"{run.stem[1:]}, {name}: SRCC {reached:.4f}, {minutes:.1f} minutes", flush=True)
     return reached
@@ -84,22 +86,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--out", type=Path, default=Path("out/processes"))
     options = parser.parse_args()
     shutil.rmtree(options.out, ignore_errors=True)
-    reached: dict[str, list[float]] = {"one": [], "two": [], "handed over": []}
+    reached: dict[str, list[float]] = {name: [] for name in options.ways}
     for seed in options.seeds:
         run = with_seed(options.run, seed)
         try:
             for name, results in reached.items():
-                if name != "handed over" or seed == options.seeds[0]:
+                if name != HANDED_OVER or seed == options.seeds[0]:
                     out = options.out / f"{run.stem[1:]}-{name.replace(' ', '-')}"
                     results.append(measure(name, run, out))
         finally:
             run.unlink()
-    for name in ("one", "two"):
-        spread = np.std(reached[name], ddof=1) if len(options.seeds) > 1 else float("nan")
-        print(f"{name}: mean {np.mean(reached[name]):.4f}, deviation over seeds {spread:.4f}")
+    for name, results in reached.items():
+        if len(results) > 1:
+            spread = np.std(results, ddof=1)
+            print(f"{name}: mean {np.mean(results):.4f}, deviation over seeds {spread:.4f}")
 
 
 if __name__ == "__main__":

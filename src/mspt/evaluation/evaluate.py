@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mspt.errors import DataError
-from mspt.evaluation.manifest import Entry
+from mspt.evaluation.manifest import Entry, check_present, refuse_images
 from mspt.evaluation.metrics import (
     MIN_FIT_IMAGES,
     MIN_IMAGES,
@@ -94,16 +94,16 @@ def score_entries(entries: Sequence[Entry], scorer: Scorer) -> Vector:
     """Return the scores, (N,); every entry counts, so a bad image is an error.
 
     Raises:
-        DataError: naming the first image that cannot be scored.
+        DataError: naming the images that cannot be scored.
     """
-    scores = []
-    for entry, result in zip(entries, scorer.score_many(e.path for e in entries), strict=True):
-        if result.score is None:
-            raise DataError(
-                f"{entry.path}: {result.error}; repair the image or take it off the manifest"
-            )
+    check_present(entries)
+    scores, problems = list[float | None](), list[str]()
+    for result in scorer.score_many(entry.path for entry in entries):
         scores.append(result.score)
-    return np.array(scores)
+        if result.score is None:
+            problems.append(f"{result.path}: {result.error}")
+    refuse_images(problems, len(entries))
+    return np.array(scores, dtype=np.float64)
 
 
 def evaluate_scores(

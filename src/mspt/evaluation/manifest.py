@@ -19,6 +19,7 @@ from mspt.image.formats import SUFFIXES
 
 SPLITS = ("train", "val", "test")
 Labels = Literal["needed", "optional", "ignored"]
+_NAMED = 5  # broken images that an error lists
 COLUMNS = ("path", "mos", "source", "split", "identity", "degradation", "severity")
 
 
@@ -43,6 +44,26 @@ class Entry:
     def group(self) -> str:
         """Return what must stay together in splits and bootstraps."""
         return self.identity or str(self.path)
+
+
+def check_present(entries: Sequence[Entry]) -> None:
+    """Refuse entries whose file is missing.
+
+    Raises:
+        DataError: naming them.
+    """
+    missing = [f"{e.path}: no such file" for e in entries if not e.path.is_file()]
+    refuse_images(missing, len(entries))
+
+
+def refuse_images(problems: Sequence[str], count: int) -> None:
+    """Raise DataError, naming the first few, if some of `count` images have problems."""
+    if problems:
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        raise DataError(
+            f"{len(problems)} of {count} images cannot be used: "
+            f"{'; '.join(problems[:_NAMED])}{more}. Repair them or take them off the manifest"
+        )
 
 
 def read_manifest(

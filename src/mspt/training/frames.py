@@ -20,14 +20,13 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from mspt.errors import DataError, ImageError, WriteError
-from mspt.evaluation.manifest import Entry
+from mspt.evaluation.manifest import Entry, check_present, refuse_images
 from mspt.image.decode import read_rgb
 from mspt.image.preprocess import prepare_rgb
 from mspt.parallel import map_in_order, usable_cores
 from mspt.spec import InputSpec
 
 _DRAFT = ".part"  # ends the name of frames that are being prepared
-_NAMED = 5  # broken images that an error lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +65,7 @@ def check_images(entries: Sequence[Entry], cache: Path) -> None:
                 problems.append(problem)
             else:
                 file.write(f"{mark}\n")
-    _refuse(problems, len(prints))
-
-
-def check_present(entries: Sequence[Entry]) -> None:
-    """Refuse entries whose file is missing.
-
-    Raises:
-        DataError: naming them.
-    """
-    missing = [f"{e.path}: no such file" for e in entries if not e.path.is_file()]
-    _refuse(missing, len(entries))
-
-
-def _refuse(problems: Sequence[str], count: int) -> None:
-    if problems:
-        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-        raise DataError(
-            f"{len(problems)} of {count} images cannot be used: "
-            f"{'; '.join(problems[:_NAMED])}{more}. Repair them or take them off the manifest"
-        )
+    refuse_images(problems, len(prints))
 
 
 def _problem_of(entry: Entry) -> str:

@@ -13,13 +13,19 @@ from pathlib import Path
 
 from mspt.budget import Cost, parse_budget
 from mspt.errors import ConfigError, DataError
-from mspt.evaluation.manifest import SPLITS, Entry, read_manifest, relative_name, select_entries
+from mspt.evaluation.manifest import (
+    SPLITS,
+    Entry,
+    check_present,
+    read_manifest,
+    relative_name,
+    select_entries,
+)
 from mspt.evaluation.metrics import MIN_IMAGES
 from mspt.files import TruePaths
 from mspt.training.backbones import build_network
 from mspt.training.config import DataConfig, RunConfig, StageConfig
 from mspt.training.cost import measure_cost
-from mspt.training.frames import check_present
 
 
 @dataclass(frozen=True, slots=True)
