@@ -24,7 +24,7 @@ from PIL import Image
 from mspt.cluster.job import _Actor as Actor
 from mspt.cluster.job import _open_output as open_output
 from mspt.cluster.parts import SHARD_COLUMN, Work, score_part
-from mspt.cluster.plan import Part, make_plan
+from mspt.cluster.plan import Part, _Below, make_plan
 from mspt.cluster.storage import Place, address_below
 from mspt.errors import ClusterError, ConfigError, DataError, WriteError
 from mspt.inference.scorer import Scorer
@@ -106,7 +106,7 @@ def test_names_in_a_remote_folder_may_hold_any_character(scorer: Scorer, tmp_pat
     assert {row["status"] for row in rows} == {"ok"}
     named = [str(row["path"]).removeprefix(f"file://{tmp_path}/") for row in rows]
     assert sorted(map(unquote, named)) == sorted(ODD_NAMES)
-    assert {"a b.png", "ü.png", "[x].png", "100%25.png"} <= set(named), (
+    assert {"a b.png", "ü.png", "[x].png", "a#b.png", "100%25.png"} <= set(named), (
         "as little is escaped as can be"
     )
     assert make_plan([], listed=[str(row["path"]) for row in rows]).parts == [part]
@@ -123,6 +123,13 @@ def test_an_address_that_cannot_be_read_is_a_row(scorer: Scorer, tmp_path: Path)
 def test_options_of_an_address_stay_at_its_end() -> None:
     assert address_below("s3://b/in/?region=x", "c/a?.jpg") == "s3://b/in/c/a%3F.jpg?region=x"
     assert Place.of("s3://b/a b.jpg?region=eu-west-1").path == "b/a b.jpg"
+    assert Place.of("s3://b/a#b.jpg?region=eu-west-1").path == "b/a#b.jpg"
+
+
+def test_an_output_is_known_by_any_spelling_of_its_address() -> None:
+    is_output = _Below("gs://b/my%20rows?project=x")
+    assert is_output("gs://b/my rows/part-0000000.parquet")
+    assert not is_output("gs://b/my rows of old/part-0000000.parquet")
 
 
 # ---- one part ----

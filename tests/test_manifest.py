@@ -86,9 +86,12 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
         ("path,mos\n", r"m.csv: has a header but lists no image"),
         ("file,quality\na.jpg,1\n", r"first line is 'file,quality'; expected a header"),
         ("path,mos\na.jpg,3.5\n", r"line 2: mos 3.5 lies outside the scale 0..1 \(worst..best\)"),
-        ("path,mos\na.jpg,nan\n", r"line 2: mos nan lies outside the scale 0..1"),
+        ("path,mos\na.jpg,nan\n", r"line 2: mos 'nan' is not a number"),
         ("path,mos\na.jpg,0.5\nb.jpg,good\n", r"line 3: mos 'good' is not a number"),
         ("path,mos,split\na.jpg,1\n", r"line 2: 2 fields, but the header names 3"),
+        ("path,mos,mos\na.jpg,1,0\n", r"its header names mos twice; rename one"),
+        ("path,mos,severity\na.jpg,1,nan\n", r"line 2: severity 'nan' is not a number"),
+        ("path,mos\na.jpg,inf\n", r"line 2: mos 'inf' is not a number"),
         ("path,mos,severity\na.jpg,1,much\n", r"line 2: severity 'much' is not a number"),
     ],
 )

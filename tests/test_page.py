@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -474,3 +475,16 @@ def test_a_site_does_not_replace_other_files(tmp_path: Path) -> None:
     assert "such as CNAME" in done.stderr
     assert (site / "CNAME").read_text() == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["device", "site"]
+
+
+@needs_device
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no other disk at hand")
+def test_a_site_may_lie_on_another_disk(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        (tmp_path / "site").symlink_to(elsewhere)
+        command = [sys.executable, "-m", "mspt", "serve", "--site", str(tmp_path / "site")]
+        Path(elsewhere, ".mspt-site-killed").mkdir()
+        for _ in range(2):
+            subprocess.run(command, check=True, capture_output=True)
+        assert Path(elsewhere, "device/models.json").is_file()
+        assert [p.name for p in Path(elsewhere).glob(".*")] == [".mspt-site-killed"]

@@ -85,6 +85,9 @@ def test_scored_sets_are_read_as_written(tmp_path: Path) -> None:
     path.write_text("path,mos\na,1\n")
     with pytest.raises(DataError, match=r"stage1.csv: is no set .* \(no column 'source'\)"):
         read_predictions(path)
+    write_predictions(path, Predictions(entries, np.array([np.nan])))
+    with pytest.raises(DataError, match=r"stage1.csv: is no set .* \(a score or mos is no number"):
+        read_predictions(path)
     with pytest.raises(DataError, match="gone.csv: cannot be read: No such file"):
         read_predictions(tmp_path / "gone.csv")
 

@@ -180,7 +180,7 @@ def test_two_runs_never_put_photos_into_one_folder_at_once(tmp_path: Path, how: 
 
     def run_another(done: int, failed: int) -> None:
         with pytest.raises(
-            WriteError, match="out: another run puts photos there now; wait"
+            WriteError, match="out: another run puts photos there, or takes"
         ) as error:
             copy_photos(others, out, on_progress=lambda done, failed: None, how=how)
         refused.append(str(error.value))
@@ -358,6 +358,14 @@ def test_a_move_that_was_stopped_between_copy_and_original_can_be_undone(tmp_pat
     assert restore(out / JOURNAL).restored == 1
     assert photo.read_bytes() == b"photo"
     assert not list(out.iterdir())
+
+
+@pytest.mark.parametrize("names", ["5, 6", '"a\\u0000", "b"', '"a", ["b"]'])
+def test_a_journal_of_no_names_is_refused(names: str, tmp_path: Path) -> None:
+    source, target = names.split(", ")
+    (tmp_path / JOURNAL).write_text(f'{{"from": {source}, "to": {target}}}\n')
+    with pytest.raises(DataError, match="is no journal of moved photos"):
+        restore(tmp_path / JOURNAL)
 
 
 def test_half_a_line_of_the_journal_stops_no_later_move(tmp_path: Path) -> None:

@@ -286,6 +286,16 @@ def test_the_largest_face_is_known_by_its_number_in_a_sorted_file(numbers: tuple
     assert [row.score for row in per_photo(rows, "largest")] == [0.9]
 
 
+def test_a_photo_with_one_row_keeps_all_of_it_in_a_mean() -> None:
+    rows = [row._replace(cells={**row.cells, "percentile": 70.0}) for row in faces_of((0.9,))]
+    assert list(per_photo(rows, "mean")) == rows
+
+
+def test_without_scores_there_is_no_threshold() -> None:
+    with pytest.raises(ConfigError, match="there are no scores"):
+        operating_points(np.array([]), [0.5])
+
+
 def test_a_mean_says_nothing_that_is_one_faces_alone(tmp_path: Path) -> None:
     cells = {"n_faces": 2, "percentile": 70.0, "band": "excellent", "x1": 3.0, "det_score": 0.9}
     cells |= {"width": 640, "sharpness": 0.7, "my_column": "mine"}

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -59,6 +60,33 @@ def problem_of(answer) -> str:
     assert body["status"] == answer.status_code
     assert body["title"] == HTTPStatus(answer.status_code).phrase
     return body["detail"]
+
+
+def test_the_log_has_a_level_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger("mspt.serve")
+    before = log.level
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setenv("MSPT_LOG", "warning")
+    with client_of():
+        assert log.level == logging.WARNING
+    log.setLevel(before)
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setenv("MSPT_LOG", "loud")
+    with pytest.raises(ConfigError, match="MSPT_LOG LOUD is no level; take one of CRITICAL"):
+        client_of()
+
+
+def test_a_crop_needs_memory_and_its_lack_is_a_row(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("mspt.inference.scorer.to_rgb", without_memory)
+    for query in ("", "?crop=1"):
+        answer = client.post(f"/v1/score{query}", files={"image": ORIGINAL.read_bytes()})
+        assert answer.status_code == 422
+        assert "not enough memory" in answer.text
 
 
 def test_a_photo_gets_the_row_of_the_command_line(client: TestClient) -> None:

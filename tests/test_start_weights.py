@@ -79,6 +79,17 @@ def test_a_run_may_stay_near_the_scores_that_it_starts_from(run: RunConfig, tmp_
     assert moved(1000.0) < moved(0.0)
 
 
+def test_no_run_stays_near_scores_that_its_start_weights_do_not_give(
+    published: Path, run: RunConfig, tmp_path: Path
+) -> None:
+    stage = run.stages[0].model_copy(update={"distill": 1.0})
+    further = run.model_copy(update={"init": str(published), "stages": (stage,)})
+    with pytest.raises(
+        ConfigError, match="ours starts random: stage 1 cannot stay near its scores"
+    ):
+        train_tiny(further, tmp_path / "out")
+
+
 def test_a_model_file_starts_a_run_and_scores_stay_its_own(run: RunConfig, tmp_path: Path) -> None:
     batches = [torch.randint(0, 256, (8, 64, 64, 3), dtype=torch.uint8) for _ in range(3)]
     session = Session(find_model("base"))

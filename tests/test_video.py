@@ -23,12 +23,12 @@ from mspt.inference.scorer import Scorer
 from mspt.inference.video import (
     BestShots,
     Shot,
-    _Clock,
     count_shots,
     open_shots,
     parse_interval,
     score_shots,
 )
+from mspt.inference.video_whole import Clock
 from mspt.results import QualityScore
 
 SHARPEST = 23  # the frame in focus
@@ -150,7 +150,7 @@ def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
 
 
 def test_a_hole_in_a_video_gets_a_row() -> None:
-    clock = _Clock(0.5)
+    clock = Clock(0.5)
     due = [clock.is_due(time, 0) for time in (10, 10.1, 10.5, 12.9, 13, 13.5)]
     assert due == [True, False, True, True, True, True]
     with pytest.raises(DecodeError, match=r"no frame for 2.4 s after 0.5 s: damaged"):
@@ -158,7 +158,7 @@ def test_a_hole_in_a_video_gets_a_row() -> None:
 
 
 def test_a_video_of_few_frames_is_not_called_damaged() -> None:
-    clock = _Clock(5.0)
+    clock = Clock(5.0)
     for time in (0, 4, 8):
         clock.is_due(time, 0)
     clock.check_whole(8.5)
@@ -166,7 +166,7 @@ def test_a_video_of_few_frames_is_not_called_damaged() -> None:
 
 
 def test_a_frame_that_is_to_be_shown_long_leaves_no_hole() -> None:
-    clock = _Clock(0.5)
+    clock = Clock(0.5)
     assert [clock.is_due(time, 3.0) for time in (0, 3, 6)] == [True] * 3
     clock.check_whole(9.0)
     clock.is_due(12.5, 3.0)
@@ -372,6 +372,28 @@ def test_where_no_header_counts_frames_a_pause_is_no_damage_but_a_hole_is(tmp_pa
     (tmp_path / "hole.mkv").write_bytes(whole[:first] + bytes(last - first) + whole[last:])
     with pytest.raises(DecodeError, match=r"no frame for .* s after .* s: damaged"):
         list(video._read_frames(str(tmp_path / "hole.mkv"), 0.5))
+
+
+@pytest.mark.parametrize("kept", [bytes, lambda count: b""])  # zeros, or nothing
+def test_a_hole_is_seen_though_all_that_is_left_can_be_decoded(
+    kept: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0)
+    with av.open(str(tmp_path / "whole.webm"), "w") as container:
+        stream = container.add_stream("libvpx", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
+        stream.codec_context.gop_size = 25  # it finds its feet again behind a hole
+        for number in range(250):
+            picture = np.full((128, 160, 3), number % 256, np.uint8)
+            picture[20:60, 20:60] = noise.integers(0, 255, (40, 40, 3))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    assert len(list(video._read_frames(str(tmp_path / "whole.webm"), 0.5))) == 20
+    whole = (tmp_path / "whole.webm").read_bytes()
+    first, last = (int(share * len(whole)) for share in (0.4, 0.7))
+    (tmp_path / "hole.webm").write_bytes(whole[:first] + kept(last - first) + whole[last:])
+    with pytest.raises(DecodeError, match=r"no frame for .* s after .* s: damaged"):
+        list(video._read_frames(str(tmp_path / "hole.webm"), 0.5))
 
 
 def test_a_clock_that_starts_late_is_no_damage(tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def claimed_folder(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle, f"{folder}: another run puts photos there now; wait, or name another folder")
+        _lock(
+            handle, f"{folder}: another run puts photos there, or takes them back, now; wait for it"
+        )
         yield
     finally:
         os.close(handle)

@@ -155,6 +155,11 @@ def _open_output(work: Work, plan: Plan, scorer: Scorer) -> frozenset[str]:
 
 
 def _check_same(output: str, found: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    if found.get("format") != _FORMAT:
+        raise ConfigError(
+            f"{output}: was begun by another version of mspt (format {found.get('format')}, now "
+            f"{_FORMAT}); finish it with that one, or name another folder"
+        )
     for name, value in wanted.items():
         if found.get(name) != value:
             raise ConfigError(

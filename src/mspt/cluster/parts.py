@@ -133,7 +133,7 @@ def _read(name: str, base: str) -> Item:
         return Item(name, Place.of(name).read(MAX_BYTES))
     except ImageError as error:
         return Item(name, error)
-    except (OSError, DataError) as error:
+    except (OSError, ValueError, DataError) as error:
         return Item(name, DecodeError(f"cannot be read: {error}"))
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -143,7 +144,7 @@ class _Below:
 
     def _spelt(self, name: str) -> str:
         if "://" in name and not name.startswith("file:"):
-            return without_options(name)
+            return unquote(without_options(name))
         path = Place.of(name).path if "://" in name else os.path.abspath(name)
         return str(self._paths.of(Path(path)))
 

@@ -19,7 +19,7 @@ from mspt.errors import DataError, MissingFileError, WriteError
 _WHOLE_WHEN_CLOSED = ("s3", "gcs", "abfs")  # object stores show a file once it is complete
 _DRAFT = ".mspt-draft-"
 _WRITTEN_S = 3600  # within which a draft has become a file
-_STAYS = "%/:?#@!$&'()*+,;=~"  # in an address; a blank or an umlaut is escaped for pyarrow
+_STAYS = "%/:?@!$&'()*+,;=~"  # in an address; a blank, a # or an umlaut is escaped for pyarrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def address_below(address: str, name: str) -> str:
     The characters that mean something in an address are escaped; the options stay at its end.
     """
     folder, mark, options = address.partition("?")
-    escaped = re.sub(r"[%?#]", lambda found: quote(found[0]), name)
+    escaped = re.sub(r"[%?]", lambda found: quote(found[0]), name)
     return f"{folder.rstrip('/')}/{escaped}{mark}{options}"
 
 

@@ -123,7 +123,7 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
     """Write a manifest with all columns, paths relative to it, replacing it at once.
 
     Raises:
-        ConfigError: if it cannot be written.
+        WriteError: if it cannot be written.
     """
     with (
         whole_file(path) as draft,
@@ -175,11 +175,12 @@ class _Form:
 
     def read_number(self, line: int, column: str, text: str) -> float:
         try:
-            return float(text)
-        except ValueError as error:
-            raise DataError(
-                f"{self.path}, line {line}: {column} {text!r} is not a number"
-            ) from error
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise DataError(f"{self.path}, line {line}: {column} {text!r} is not a number")
+        return number
 
     def read_mos(self, line: int, text: str) -> float:
         """Return a label on the scale 0..1."""
@@ -201,6 +202,8 @@ def _row_reader(form: _Form, first_row: list[str]) -> tuple[RowReader, bool]:
     """Return how to read a row of this file, and whether its first row is a header."""
     if first_row[:3] == ["Image", "raw_score", "mapped_score"]:
         return _pair_reader(form, name_column=0, mos_column=2), True
+    if twice := sorted({name for name in first_row if name and first_row.count(name) > 1}):
+        raise DataError(f"{form.path}: its header names {', '.join(twice)} twice; rename one")
     wanted = (form.path_column, form.mos_column)
     if wanted[0] in first_row and (wanted[1] in first_row or form.labels != "needed"):
         return _named_reader(form, first_row), True

@@ -93,6 +93,8 @@ def read_predictions(path: Path) -> Predictions:
             for row in rows
         ]
         score = np.array([float(row["score"]) for row in rows])
+        if not np.isfinite([*score, *(entry.mos for entry in entries)]).all():
+            raise ValueError("a score or mos is no number")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, csv.Error) as error:

@@ -31,6 +31,7 @@ from mspt.errors import (
 )
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.inference.shards import is_shard, read_members
+from mspt.inference.video_whole import Clock, Packets
 from mspt.limits import MAX_PIXELS
 from mspt.results import QualityScore
 
@@ -240,7 +241,7 @@ def _read_frames(
             between; the frames that there are have come before.
         ImageTooLargeError: before a frame of more than `max_pixels` is decoded.
     """
-    clock = _Clock(every_s)
+    clock = Clock(every_s)
     with _open_video(path) as container:
         if not container.streams.video:
             raise DecodeError("holds no video")
@@ -249,10 +250,10 @@ def _read_frames(
         _check_frame_size(stream, aspect, max_pixels)
         stream.codec_context.options = {"max_pixels": str(max_pixels)}  # of later frames, too
         stream.thread_type = "AUTO"
-        packets = decoded = 0
-        for packet in container.demux(stream):
-            packets += bool(packet.size) + packet.is_corrupt
-            for frame in packet.decode():
+        packets, decoded = Packets(stream.index), 0
+        for packet in container.demux():
+            packets.note(packet)
+            for frame in packet.decode() if packet.stream.index == stream.index else ():
                 decoded += not frame.is_corrupt
                 if frame.time is None:
                     continue
@@ -260,8 +261,8 @@ def _read_frames(
                 if clock.is_due(frame.time, shown_s):
                     _check_frame_size(frame, aspect, max_pixels)
                     yield clock.time_s, _to_rgb(frame, aspect)
-        all_came = decoded == (stream.frames or packets)  # not every header counts them
-        clock.check_whole(_duration_of(container), all_came=all_came)
+        expected = stream.frames or packets.whole  # not every header counts frames
+        clock.check_whole(_duration_of(container), all_came=decoded == expected)
 
 
 def _check_frame_size(shown: Any, aspect: float, max_pixels: int) -> None:  # noqa: ANN401
@@ -271,54 +272,6 @@ def _check_frame_size(shown: Any, aspect: float, max_pixels: int) -> None:  # no
         raise ImageTooLargeError(
             f"frames of {wide} x {shown.height} px are more than the {max_pixels} pixels allowed"
         )
-
-
-class _Clock:
-    """Says which frames are due, and whether there were enough of them."""
-
-    _SLACK_S = 1.0  # by which headers and frames may honestly disagree
-
-    def __init__(self, every_s: float) -> None:
-        self._every_s = every_s
-        self._first: float | None = None
-        self._wanted = 0.0
-        self._end_s = 0.0  # until when the latest frame is to be shown
-        self._gap = (0.0, 0.0)  # the longest time without a frame: since when, how long
-        self.time_s = 0.0  # of the latest frame, from the first one
-
-    def is_due(self, time: float, shown_s: float) -> bool:
-        """Take the next frame's time and how long it is to be shown; 0 if that is unknown.
-
-        Tells whether it is the first at or after a wanted time.
-        """
-        if self._first is None:
-            self._first = time
-        self.time_s = time - self._first
-        gap = (self._end_s, self.time_s - self._end_s)
-        self._gap = max(self._gap, gap, key=lambda gap: gap[1])
-        self._end_s = self.time_s + shown_s
-        if self.time_s + 1e-6 < self._wanted:
-            return False
-        self._wanted = (math.floor(self.time_s / self._every_s + 1e-6) + 1) * self._every_s
-        return True
-
-    def check_whole(self, duration_s: float, *, all_came: bool = False) -> None:
-        """Raise DecodeError if frames are missing; FFmpeg itself passes over damage in silence.
-
-        Args:
-            duration_s: of the pictures, as the header tells; 0 if it does not.
-            all_came: whether there were as many frames as the header tells, or as were sent: then
-                a frame that stays long is meant to.
-        """
-        if self._first is None:
-            raise DecodeError("holds no frame")
-        if duration_s - max(self.time_s, self._end_s) > self._SLACK_S:
-            raise DecodeError(
-                f"its frames end at {self.time_s:.1f} s of {duration_s:.1f} s: cut short or damaged"
-            )
-        since, gap_s = self._gap
-        if gap_s > max(self._SLACK_S, self._every_s) and not all_came:
-            raise DecodeError(f"no frame for {gap_s:.1f} s after {since:.1f} s: damaged")
 
 
 @contextmanager

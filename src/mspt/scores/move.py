@@ -151,8 +151,11 @@ def read_journal(path: Path) -> Iterator[Moved]:
     for number, line in enumerate(lines[:-1], 1):  # what follows the last line's end is half a line
         try:
             entry = json.loads(line)
-            yield Moved(entry["from"], entry["to"], entry.get("link", ""))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            moved = Moved(entry["from"], entry["to"], entry.get("link", ""))
+            if "\0" in "".join(moved):  # which refuses numbers, too
+                raise ValueError("a name holds NUL")
+            yield moved
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: is no journal of moved photos") from error
 
 

@@ -164,7 +164,8 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[ScoreRow
     """Write rows to a .csv, .jsonl or .parquet file, replacing it at once when all are written.
 
     Raises:
-        ConfigError: if the suffix names no known form, or the file cannot be written.
+        ConfigError: if the suffix names no known form.
+        WriteError: if the file cannot be written.
         MissingExtraError: if Parquet is wanted and pyarrow is not installed.
     """
     path = Path(path)

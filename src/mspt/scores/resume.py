@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mspt.errors import ConfigError, DataError
+from mspt.errors import ConfigError, DataError, MsptError
 from mspt.files import check_unclaimed, claim
 from mspt.inference.shards import split_member
 from mspt.inference.video import FRAME_MARK, is_video
@@ -76,27 +76,38 @@ def prepare_output(
         raise ConfigError(
             f"{there[0]} exists; --resume goes on behind its rows, --overwrite replaces them"
         )
-    if not kept.is_file():
+    again = None if images is None else _names_of(images)
+    is_packed = not kept.is_file()
+    if is_packed:
         _unpack(output, kept, columns)
-    again = None if images is None else frozenset(map(valid_text, images))
-    return _cut_back(kept, columns, model, has_faces, again)
+    try:
+        return _cut_back(kept, columns, model, has_faces, again)
+    except MsptError:
+        if is_packed:
+            kept.unlink()
+        raise
 
 
-def leave_out(images: Sequence[str], done: frozenset[str]) -> list[str]:
-    """Return the photos and videos that have no rows yet.
+def _names_of(images: Sequence[str]) -> frozenset[str]:
+    """Return how rows name photos.
 
     Raises:
         ConfigError: if one is listed twice, or two are by names that rows do not tell apart: which
             of their rows are there cannot be told.
     """
     names = list(map(valid_text, images))
-    if done and len(set(names)) < len(names):
+    if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ConfigError(
             f"{twice} is listed twice, so that --resume cannot tell how often it was scored; list "
             "every photo once"
         )
-    return [image for image, name in zip(images, names, strict=True) if name not in done]
+    return frozenset(names)
+
+
+def leave_out(images: Sequence[str], done: frozenset[str]) -> list[str]:
+    """Return the photos and videos that have no rows yet."""
+    return [image for image in images if valid_text(image) not in done]
 
 
 def _unpack(output: Path, kept: Path, columns: Sequence[str]) -> None:
@@ -199,7 +210,7 @@ def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
                 return
             try:
                 cells = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 cells = None
             if not isinstance(cells, dict):
                 raise _no_rows(path)
@@ -214,9 +225,18 @@ def _head_of(path: Path, columns: Sequence[str]) -> int:
     head = f"{','.join(columns)}\n".encode() if is_csv else f'{{"{columns[0]}": '.encode()
     with path.open("rb") as file:
         found = file.read(len(head))
-    if not head.startswith(found):
-        raise _no_rows(path)
+        if not head.startswith(found) or (not is_csv and _is_whole(found + file.read())):
+            raise _no_rows(path)
     return len(head) if is_csv and found == head else 0  # half a header is written once more
+
+
+def _is_whole(line: bytes) -> bool:
+    """Tell whether a line without an end is a row all the same: mspt ends its own."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _no_rows(path: Path) -> DataError:

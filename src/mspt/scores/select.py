@@ -83,7 +83,7 @@ def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
         elif how == "worst":
             yield min(scored, key=lambda row: row.score or 0.0)
         else:
-            yield _mean_of(scored)
+            yield scored[0] if len(faces) == 1 else _mean_of(scored)
 
 
 def _mean_of(faces: Sequence[ScoreRow]) -> ScoreRow:
@@ -212,8 +212,10 @@ def operating_points(scores: Vector, rates: Iterable[float]) -> list[OperatingPo
     """Return the threshold for each share, as near to it as equal scores allow.
 
     Raises:
-        ConfigError: if a rate is no share.
+        ConfigError: if a rate is no share, or there is no score.
     """
+    if not len(scores):
+        raise ConfigError("there are no scores to choose a threshold from")
     ordered = np.sort(scores)
     return [_operating_point(ordered, keep) for keep in rates]
 

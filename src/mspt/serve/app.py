@@ -31,6 +31,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import mspt
+from mspt.errors import ConfigError
 from mspt.serve.device import PAGE, device_routes
 from mspt.serve.docs import docs_page
 from mspt.serve.problems import ProblemError
@@ -112,7 +113,11 @@ def _write_log() -> None:
     """Send the log's lines to stderr as they are, whatever server runs the application."""
     if not _log.handlers:
         _log.addHandler(logging.StreamHandler(sys.stderr))
-        _log.setLevel(os.environ.get(LOG_VARIABLE, "INFO"))
+        level = os.environ.get(LOG_VARIABLE, "INFO").upper()
+        if level not in logging.getLevelNamesMapping():
+            known = ", ".join(logging.getLevelNamesMapping())
+            raise ConfigError(f"{LOG_VARIABLE} {level} is no level; take one of {known}")
+        _log.setLevel(level)
 
 
 class _Watch:

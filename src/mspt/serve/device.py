@@ -43,6 +43,7 @@ PAGE = Path(str(resources.files("mspt.serve").joinpath("page")))
 _BUILT = "device"  # folder of the page that `make web` fills
 _DETECTOR = "detector.onnx"
 _ABOUT = "models.json"
+_SITE_DRAFT = ".mspt-site-"
 
 
 def is_built() -> bool:
@@ -151,11 +152,13 @@ def write_site(folder: Path, detector: Path | None) -> None:
     _check_site(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".mspt-site-", dir=folder.parent) as draft:
+        # Within it, since it may be another disk's.
+        with tempfile.TemporaryDirectory(prefix=_SITE_DRAFT, dir=folder) as draft:
             _fill_site(Path(draft, "site"), detector)
             for new in Path(draft, "site").iterdir():
                 old = folder / new.name
-                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+                if old.exists():
+                    old.replace(Path(draft, new.name))
                 new.replace(old)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be written: {error.strerror or error}") from error
@@ -163,7 +166,8 @@ def write_site(folder: Path, detector: Path | None) -> None:
 
 def _check_site(folder: Path) -> None:
     """Refuse a folder that is neither empty nor an earlier site and nothing else."""
-    found = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    found = {name for name in names if not name.startswith(_SITE_DRAFT)}
     others = found - {entry.name for entry in PAGE.iterdir()}
     if others or (found and not (folder / _BUILT / _ABOUT).is_file()):
         raise ConfigError(

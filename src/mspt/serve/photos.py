@@ -60,7 +60,7 @@ class PhotoScorer:
         if crop:
             try:
                 photo = scorer.decode(upload.data)
-            except ImageError:
+            except (ImageError, MemoryError):
                 crop = False  # the row says why
         faces = self._faces if detect else None
         results = scorer.score_or_explain(photo, faces)

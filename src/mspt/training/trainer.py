@@ -151,6 +151,8 @@ class Trainer:
         if self.run.init:
             self._parent = describe_start(self.run.init)
             remark = self.engine.load_start(self.run.init, self._first_images())
+            if remark and self.run.stages[0].distill:
+                raise ConfigError(f"{remark}: stage 1 cannot stay near its scores; drop distill")
             self._log(remark or f"start weights: {self.run.init}")
             self.stage = 0  # kept: a resumed run and L2-SP need them, whatever becomes of the file
             self._save(square_spec(self.run.stages[0].short_side))
