@@ -76,33 +76,30 @@ def prepare_output(
         raise ConfigError(
             f"{there[0]} exists; --resume goes on behind its rows, --overwrite replaces them"
         )
-    again = None if images is None else _names_of(images)
+    names = None if images is None else list(map(valid_text, images))
     is_packed = not kept.is_file()
     if is_packed:
         _unpack(output, kept, columns)
     try:
-        return _cut_back(kept, columns, model, has_faces, again)
+        return _cut_back(kept, columns, model, has_faces, names)
     except MsptError:
         if is_packed:
             kept.unlink()
         raise
 
 
-def _names_of(images: Sequence[str]) -> frozenset[str]:
-    """Return how rows name photos.
+def _check_once(names: Sequence[str]) -> None:
+    """Refuse a photo that is listed twice, or two that rows name alike.
 
     Raises:
-        ConfigError: if one is listed twice, or two are by names that rows do not tell apart: which
-            of their rows are there cannot be told.
+        ConfigError: naming it: which of its rows are there cannot be told.
     """
-    names = list(map(valid_text, images))
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ConfigError(
             f"{twice} is listed twice, so that --resume cannot tell how often it was scored; list "
             "every photo once"
         )
-    return frozenset(names)
 
 
 def leave_out(images: Sequence[str], done: frozenset[str]) -> list[str]:
@@ -125,12 +122,15 @@ def _cut_back(
     columns: Sequence[str],
     model: str,
     has_faces: bool,
-    again: frozenset[str] | None,
+    names: Sequence[str] | None,
 ) -> Kept:
     """Cut a file behind its last whole photo; return what stays."""
+    again = None if names is None else frozenset(names)
     with path.open("r+", encoding="utf-8") as file:
         claim(file)
         photos, size = _whole_rows(path, columns, model, has_faces, again)
+        if photos:
+            _check_once(names or ())
         file.truncate(size)
     return Kept(photos, size)
 
