@@ -277,6 +277,7 @@ def test_a_job_gives_the_rows_of_mspt_score_and_goes_on_where_it_stopped(
     again = run_cli(*command)
     assert "5 parts, 4 of them there before; 5 rows now" in again.stdout
     assert read_rows(out) == whole
+    assert pq.read_table(out).num_rows == 24, "the plan is in no reader's way"
     assert (out / "part-0000001.parquet").stat().st_mtime_ns == kept
     assert [p.name for p in out.glob(".mspt-draft-*")] == [".mspt-draft-of-one-that-writes"]
     other = run_cli(*command, "--factors")
@@ -292,7 +293,7 @@ def test_a_folder_with_other_files_is_refused(run_cli: RunCli, tmp_path: Path) -
     (tmp_path / "mine.txt").write_text("mine")
     done = run_cli("cluster", "score", FACES, tmp_path)
     assert done.returncode == 2
-    assert "holds other files, such as mine.txt, and no plan.json" in done.stderr
+    assert "holds other files, such as mine.txt, and no _plan.json" in done.stderr
 
 
 def test_relative_paths_mean_the_folder_that_the_job_was_begun_in(
@@ -337,7 +338,7 @@ def test_a_shard_that_is_gone_stops_the_job_and_is_named(tmp_path: Path) -> None
     (tmp_path / "s.tar").unlink()
     with pytest.raises(ClusterError, match=r"s\.tar.*that are done are kept"):
         job.run(plan, str(tmp_path / "out"), Scorer("fast"))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["plan.json"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_plan.json"]
 
 
 def test_inputs_must_be_named(run_cli: RunCli, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from typing import IO
 
 import pytest
 from click.testing import CliRunner
-from conftest import ORIGINAL, RunCli
+from conftest import ORIGINAL, RunCli, make_tar
 
 from mspt.cli.choosing import filter_
 from mspt.errors import DataError, WriteError
 from mspt.scores.copy import CopyReport, Names, Way, copy_photos
 from mspt.scores.move import JOURNAL, Journal, restore
+from mspt.scores.read import file_of
+from mspt.scores.write import valid_text
 
 
 def make_photos(folder: Path, *names: str) -> list[str]:
@@ -206,6 +208,38 @@ def test_a_photo_that_may_not_be_taken_moves_no_other(tmp_path: Path) -> None:
     assert sorted(str(p.relative_to(tmp_path / "out")) for p in tmp_path.glob("out/*/*")) == [
         "2024/a.png", "2025/b.png",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("member", ["./a.png", "/a.png", "../b/a.png", "b/./a.png"])
+def test_a_member_of_any_name_is_scored_and_copied(
+    member: str, run_cli: RunCli, tmp_path: Path
+) -> None:
+    make_tar(tmp_path / "s.tar", {member: ORIGINAL.read_bytes()})
+    assert run_cli("score", "s.tar", "-o", "s.csv", "--model", "fast").returncode == 0
+    done = run_cli("filter", "s.csv", "--top", "1", "--copy-to", "out")
+    assert "1 photos copied to out" in done.stdout + done.stderr
+    assert [p.relative_to(tmp_path / "out") for p in tmp_path.glob("out/**/*.png")] == [
+        Path("s/a.png")
+    ]
+
+
+def test_what_lies_in_a_table_is_named_as_such(tmp_path: Path) -> None:
+    make_photos(tmp_path, "t.parquet", "a.png")
+    photos = [str(tmp_path / "t.parquet/1.png"), str(tmp_path / "a.png")]
+    done = copy_photos(photos, tmp_path / "out", on_progress=lambda done, failed: None)
+    assert "t.parquet; of what lies in files only .tar shards" in done.failed[0][1]
+
+
+@pytest.mark.skipif(os.sep != "/", reason="a backslash parts folders")
+def test_bytes_and_their_escapes_are_two_photos(tmp_path: Path) -> None:
+    named = [tmp_path / os.fsdecode(b"\xe9.png"), tmp_path / r"\xe9.png", tmp_path / r"\x5c.png"]
+    for path in named:
+        path.write_bytes(os.fsencode(path.name))
+    written = [valid_text(str(path)) for path in named]
+    assert len(set(written)) == 3
+    assert [file_of(text) for text in written] == list(map(str, named))
+    named[0].unlink()
+    assert file_of(str(named[1])) == str(named[1]), "as a table by others may have it"
 
 
 def test_how_to_copy_needs_a_place_to_copy_to(tmp_path: Path) -> None:

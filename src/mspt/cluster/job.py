@@ -1,7 +1,7 @@
 """A job: parts handed to Ray, which keeps the actors alive; what is done is not done again.
 
 In:   inputs and an output folder, local or on a file system that pyarrow knows.
-Out:  OUTPUT/part-0000000.parquet ..., one for each part, and OUTPUT/plan.json, which says what the
+Out:  OUTPUT/part-0000000.parquet ..., one for each part, and OUTPUT/_plan.json, which says what the
       job is, so that a job started again with other inputs or options is refused.
 
 A part's file appears whole or not at all. So a job that was killed, started again, scores just the
@@ -25,8 +25,8 @@ from mspt.errors import ClusterError, ConfigError, MissingExtraError, MsptError,
 from mspt.inference.scorer import FaceSearch, Scorer
 from mspt.parallel import keep_freed_memory
 
-_PLAN = "plan.json"
-_FORMAT = 2  # of plan.json
+_PLAN = "_plan.json"  # readers of a folder of Parquet files pass it over
+_FORMAT = 2  # of the plan
 
 
 @dataclass(frozen=True, slots=True)

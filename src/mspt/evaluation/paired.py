@@ -92,9 +92,9 @@ def check_same_images(first: Predictions, second: Predictions) -> None:
         raise DataError(f"{len(first.entries)} images are too few to compare")
     mine, theirs = ([_key(e) for e in scored.entries] for scored in (first, second))
     if mine != theirs:
-        alone = sorted(set(mine) ^ set(theirs)) or [mine[0]]
+        name, identity, mos, source = (sorted(set(mine) ^ set(theirs)) or mine)[0]
         raise DataError(
-            f"the two runs were not evaluated on the same images and mos ({len(mine)} and "
-            f"{len(theirs)}); only one has {alone[0][0]} with mos {alone[0][2]:g}. Score both on "
-            "one set first"
+            f"the two runs were not evaluated on the same images ({len(mine)} and {len(theirs)}); "
+            f"only one has {name} with mos {mos:g}, identity {identity!r} and source {source!r}. "
+            "Score both on one set first"
         )

@@ -94,6 +94,8 @@ def _explain_unread(data: bytes) -> str:
         return CAMERA_RAW
     if data.startswith(_RAW_MAGIC):
         return CAMERA_RAW
+    if data.startswith(b"PAR1"):
+        return "a table: `mspt score --from` takes its paths, `mspt cluster score` its images"
     if data.startswith(_TIFF_MAGIC):
         return _explain_tiff(data)
     if data.startswith(b"\xff\xd8") and _jpeg_bits(data) == 12:

@@ -53,7 +53,7 @@ def read_members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
 
 def _may_be_photo(member: tarfile.TarInfo) -> bool:
     parts = member.name.removeprefix("./").split("/")
-    is_hidden = any(part.startswith(".") for part in parts)
+    is_hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
     return member.isfile() and not is_hidden and not other_kind(member.name)
 
 

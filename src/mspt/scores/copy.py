@@ -75,12 +75,13 @@ def copy_photos(
     with claimed_folder(folder):
         journal = Journal(folder) if how == "move" else None
         for done, photo in enumerate(photos, 1):
-            path = Path(file_of(photo))
+            file = file_of(photo)
+            path = Path(file)
             try:
                 _check_place(path, within)
-                if journal and journal.has(str(path)) and not path.exists():
+                if journal and journal.has(file) and not path.exists():
                     report.present += 1
-                elif member := split_member(str(path)):
+                elif member := split_member(file):  # a Path would lose `./`
                     _extract(*member, names, report, how)
                 else:
                     below = Path(os.path.relpath(path.parent, top)) if top else Path()
@@ -144,6 +145,8 @@ def _shared_folder(photos: Sequence[str], within: Sequence[Path]) -> str | None:
 def _open_photo(path: Path) -> IO[bytes]:
     if FRAME_MARK in path.name and not path.exists():
         raise OSError(_NO_FILE)
+    if not path.exists() and (inside := next((p for p in path.parents if p.is_file()), None)):
+        raise OSError(f"lies inside {inside}; of what lies in files only .tar shards are copied")
     if path.exists() and not path.is_file():  # opening a pipe may never end
         raise OSError("not a regular file")
     return path.open("rb")

@@ -30,7 +30,7 @@ WRITTEN_SUFFIXES = (".csv", ".jsonl", ".parquet")
 _NUMBER_COLUMNS = {c for c in (*COLUMNS, *FACTOR_COLUMNS) if type_of_column(c) != "str"}
 _NUMERIC = (str, int, float)  # what may say a number; Parquet's bytes do not
 _MOST_INT = 2**31 - 1  # in Parquet
-_ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
+_ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f]|5c)")
 
 Cells = Mapping[str, Any]  # text in a .csv, JSON's or Arrow's values in the others
 Record = tuple[int, Cells]  # line and cells
@@ -127,8 +127,6 @@ def open_scores(path: str | Path) -> ScoreFile:
     for _, cells in _reader_of(path)(path):
         missing = [name for name in NEEDED if name not in cells]
         if missing:
-            if any(";" in name for name in cells):
-                raise DataError(f"{path}: is separated by semicolons; save it with commas")
             raise DataError(
                 f"{path}: has no column {', '.join(missing)}; expected a file that "
                 f"`mspt score -o` wrote, with the columns {','.join(COLUMNS)}"
@@ -140,13 +138,14 @@ def open_scores(path: str | Path) -> ScoreFile:
 def file_of(path: str) -> str:
     r"""Return the name on disk of the photo that a row's path means.
 
-    Bytes that are not UTF-8 stand escaped in a scores file, like `\xff`. A file whose name has
-    those very characters comes first.
+    Bytes that are not UTF-8 stand escaped in a scores file, like `\xff` (`write.valid_text`). In a
+    file by others those characters may be the name's own.
     """
-    if os.path.lexists(path):
+    if "\\x" not in path:
         return path
     raw = _ESCAPED_BYTE.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(path))
-    return raw.decode("utf-8", "surrogateescape")
+    meant = raw.decode("utf-8", "surrogateescape")
+    return path if os.path.lexists(path) and not os.path.lexists(meant) else meant
 
 
 def read_photo(path: str) -> bytes:
@@ -345,6 +344,8 @@ def _read_csv(path: Path) -> Iterator[Record]:
         names = next(reader, [])
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise DataError(f"{path}: its header names {', '.join(twice)} twice; rename one")
+        if len(names) == 1 and ";" in names[0]:
+            raise DataError(f"{path}: is separated by semicolons; save it with commas")
         columns, width = tuple(names), len(names)
         places = {name: place for place, name in enumerate(names)}
         for fields in reader:

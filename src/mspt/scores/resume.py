@@ -162,7 +162,7 @@ def _whole_rows(
 
 def _photo_of(path: str) -> str:
     """Return the file that a row is about: of a video's frame the video, of a member the shard."""
-    if member := split_member(file_of(path) if "\\" in path else path):
+    if member := split_member(file_of(path)):
         return valid_text(member[0])
     video, mark, _ = path.rpartition(FRAME_MARK)
     return video if mark and is_video(video) else path

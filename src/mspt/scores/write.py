@@ -8,6 +8,7 @@ Not here: what becomes of a file that is there already (resume.py).
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -20,6 +21,7 @@ from mspt.files import claim, whole_file
 from mspt.results import COLUMNS, FACTOR_COLUMNS, Cell, QualityScore, type_of_column
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
+_LIKE_ESCAPED = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 _GROUP_ROWS = 10_000  # of a Parquet file: written together
 
 Row = Mapping[str, Cell]
@@ -238,5 +240,10 @@ def unlike_formula(path: str) -> str:
 
 
 def valid_text(path: str) -> str:
-    """Return a file name that UTF-8 can hold, undecodable bytes escaped."""
+    r"""Return a file name that UTF-8 can hold, undecodable bytes escaped, as in `\xff`.
+
+    Where a name has those very characters, its backslash is escaped, too: `\x5cxff`.
+    """
+    if os.sep == "/":  # elsewhere a backslash parts folders
+        path = _LIKE_ESCAPED.sub(r"\\x5c", path)
     return os.fsencode(path).decode("utf-8", "backslashreplace")
