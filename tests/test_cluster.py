@@ -132,6 +132,12 @@ def test_an_output_is_known_by_any_spelling_of_its_address() -> None:
     assert not is_output("gs://b/my rows of old/part-0000000.parquet")
 
 
+@pytest.mark.parametrize("name", ["file:///%zz.jpg", "a\0/b.jpg", "://", "x" * 5000])
+def test_a_name_that_no_file_can_have_does_not_end_the_plan(name: str, tmp_path: Path) -> None:
+    plan = make_plan([], listed=[name], output=str(tmp_path / "rows"))
+    assert plan.parts == [Part(kind="files", names=(name,))]
+
+
 # ---- one part ----
 
 

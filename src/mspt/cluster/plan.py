@@ -140,13 +140,15 @@ class _Below:
         self._top = self._spelt(name)[:-1]
 
     def __call__(self, name: str) -> bool:
-        return self._spelt(name).startswith(self._top)
+        try:
+            return self._spelt(name).startswith(self._top)
+        except ValueError:  # no file can have that name: its row will say so
+            return False
 
     def _spelt(self, name: str) -> str:
-        if "://" in name and not name.startswith("file:"):
-            return unquote(without_options(name))
-        path = Place.of(name).path if "://" in name else os.path.abspath(name)
-        return str(self._paths.of(Path(path)))
+        if "://" in name:
+            name = unquote(without_options(name)).removeprefix("file://")
+        return name if "://" in name else str(self._paths.of(Path(os.path.abspath(name))))
 
 
 def _local_files(typed: str) -> list[str]:
