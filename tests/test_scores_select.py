@@ -277,7 +277,7 @@ def test_a_photo_whose_rows_lie_apart_is_refused() -> None:
     assert list(per_photo(alone, "worst")) == alone
 
 
-@pytest.mark.parametrize("numbers", [("1", "0"), ("1.0", "0.0"), (1.0, 0.0)])
+@pytest.mark.parametrize("numbers", [("1", "0"), ("1.0", "0.0"), (1.0, 0.0), (1, 0), (1, "nan")])
 def test_the_largest_face_is_known_by_its_number_in_a_sorted_file(numbers: tuple[object]) -> None:
     rows = [
         row._replace(path="a.png", cells={**row.cells, "face": face})

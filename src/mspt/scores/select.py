@@ -102,9 +102,10 @@ def _face_number(row: ScoreRow) -> float:
 def _number(row: ScoreRow, column: str) -> float | None:
     """Return a cell's number, also where a table made `1.0` of 1; None if it holds none."""
     try:
-        return float(row.cells.get(column) or "")
-    except (TypeError, ValueError):
+        number = float(str(row.cells.get(column)))
+    except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 @dataclass(frozen=True, slots=True)
