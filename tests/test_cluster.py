@@ -193,13 +193,13 @@ def test_a_table_may_hold_encoded_images(scorer: Scorer, tmp_path: Path, is_pair
     data = [path.read_bytes() for path in sorted(FACES.iterdir())[:4]]
     cells: list[object] = [*data, None]
     if is_pair:  # as `datasets` writes them
-        cells = [{"bytes": d, "path": f"{n}.png"} for n, d in enumerate(data)] + [None]
+        cells = [{"bytes": d, "path": "same.png"} for d in data] + [None]
     pq.write_table(pa.table({"image": cells}), tmp_path / "t.parquet", row_group_size=2)
     part = Part(kind="table", source="t.parquet", column="image", first=1, count=4)
     rows = score_it(scorer, part, tmp_path)
     expected = [scorer.score(d).score for d in data[1:]]
     assert [row["score"] for row in rows] == [*expected, None]
-    assert rows[0]["path"] == ("t.parquet/1.png" if is_pair else "t.parquet#1")
+    assert rows[0]["path"] == ("t.parquet#1/same.png" if is_pair else "t.parquet#1")
     assert "holds no encoded image" in str(rows[-1]["error"])
 
 

@@ -187,7 +187,8 @@ def _item_of_cell(part: Part, row: int, cell: Any) -> Item:  # noqa: ANN401 - an
     """Return an encoded image: bytes, or `datasets`' pair of bytes and path."""
     name = f"{part.source}#{row}"
     if isinstance(cell, dict):
-        name = f"{without_options(part.source)}/{cell['path']}" if cell.get("path") else name
+        # The number stays: a table's own names may be alike, such as image.jpg in every row.
+        name = f"{name}/{cell['path']}" if cell.get("path") else name
         cell = cell.get("bytes")
     if not isinstance(cell, bytes):
         return Item(name, DecodeError(f"{part.column} of row {row} holds no encoded image"))
