@@ -8,9 +8,9 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
@@ -20,7 +20,6 @@ from pyarrow.fs import FileType
 
 from mspt.cluster.storage import Place, address_below, without_options
 from mspt.errors import ConfigError, DataError
-from mspt.files import TruePaths
 from mspt.inference.inputs import Found, find_images, other_kind
 from mspt.scores.lists import PATH_COLUMNS
 
@@ -135,20 +134,24 @@ class _Below:
     """Tells what lies in a folder, however its name and that of a file are written."""
 
     def __init__(self, folder: str) -> None:
-        self._paths = TruePaths()
-        name = address_below(folder, "x") if "://" in folder else os.path.join(folder, "x")
-        self._top = self._spelt(name)[:-1]
+        self._top = _true_folder(without_options(folder))
+        self._known = dict[str, bool]()  # folders: many files lie in each
 
     def __call__(self, name: str) -> bool:
-        try:
-            return self._spelt(name).startswith(self._top)
-        except ValueError:  # no file can have that name: its row will say so
-            return False
+        folder = os.path.dirname(without_options(name))
+        if folder not in self._known:
+            self._known[folder] = _true_folder(folder).startswith(self._top)
+        return self._known[folder]
 
-    def _spelt(self, name: str) -> str:
-        if "://" in name:
-            name = unquote(without_options(name)).removeprefix("file://")
-        return name if "://" in name else str(self._paths.of(Path(os.path.abspath(name))))
+
+def _true_folder(name: str) -> str:
+    """Return a folder as all that lies in it begins, links followed, escapes undone."""
+    if "://" in name:
+        name = unquote(name).removeprefix("file://")
+    if "://" not in name:
+        with suppress(ValueError):  # no folder can have that name: its files' rows will say so
+            name = os.path.realpath(name)
+    return f"{name.rstrip('/')}/"
 
 
 def _local_files(typed: str) -> list[str]:
