@@ -18,7 +18,8 @@ from pathlib import Path
 import mspt
 from mspt.errors import ImageError
 from mspt.image.formats import RAW_SUFFIXES, SUFFIXES
-from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.inference.faces import FaceSearch
+from mspt.inference.scorer import Scorer
 from mspt.inference.video import is_video, open_shots, score_shots
 from mspt.results import QualityScore
 

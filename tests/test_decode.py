@@ -211,10 +211,15 @@ def test_bytes_are_counted_before_they_are_read(tmp_path: Path) -> None:
         read_rgb(path, max_bytes=size - 1)
 
 
-def test_a_missing_file_a_folder_and_a_pipe_say_why(tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_a_pipe_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DecodeError, match="No such file"):
         read_rgb(tmp_path / "none.jpg")
-    with pytest.raises(DecodeError, match="not a regular file"):
+    with pytest.raises(DecodeError, match="not a regular file, but a folder$"):
+        read_rgb(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
+    with pytest.raises(DecodeError, match="a folder that you may not read"):
         read_rgb(tmp_path)
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(DecodeError, match="not a regular file"):

@@ -23,9 +23,9 @@ from mspt.arrays import RGB
 from mspt.errors import ConfigError, DecodeError, DownloadError, ModelError
 from mspt.image.crop import crop_face_square
 from mspt.inference import faces
-from mspt.inference.faces import FaceDetector, fetch_detector, find_detector
+from mspt.inference.faces import FaceDetector, FaceSearch, fetch_detector, find_detector
 from mspt.inference.models import find_model
-from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.inference.scorer import Scorer
 from mspt.results import FaceBox
 from mspt.spec import InputSpec
 

@@ -19,8 +19,15 @@ from PIL import Image
 
 import mspt
 from mspt.arrays import RGB
-from mspt.errors import DecodeError, ImageTooLargeError, ImageTooSmallError, ModelError
+from mspt.errors import (
+    ConfigError,
+    DecodeError,
+    ImageTooLargeError,
+    ImageTooSmallError,
+    ModelError,
+)
 from mspt.inference import scorer as scorer_module
+from mspt.inference.faces import FaceSearch
 from mspt.inference.models import KEYS, ModelInfo, Reference, embedded_models, find_model
 from mspt.inference.scorer import Scorer
 from mspt.inference.session import Session
@@ -330,3 +337,30 @@ def test_a_lack_of_memory_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row.status for row in rows] == ["ok", "too_large", "ok"]
     assert rows[1].error == "there was not enough memory to score it"
     assert rows[1].path == str(ORIGINAL)
+
+
+class _Failing(io.RawIOBase):
+    def read(self, size: int = -1) -> bytes:
+        raise ConnectionResetError("the line is cut")
+
+
+def test_a_file_object_that_cannot_be_read_is_a_result(scorer: Scorer) -> None:
+    first, second = scorer.score_many([_Failing(), ORIGINAL])
+    assert (first.status, first.error) == ("unreadable", "cannot be read: the line is cut")
+    assert second.status == "ok"
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_workers_below_one_are_refused_at_once(scorer: Scorer, workers: int) -> None:
+    with pytest.raises(ConfigError, match=f"workers {workers} must be at least 1"):
+        scorer.score_many([ORIGINAL], workers=workers)
+
+
+def test_what_cannot_be_iterated_over_is_refused_at_once(scorer: Scorer) -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        scorer.score_many(None)  # type: ignore[arg-type]
+
+
+def test_faces_below_no_size_are_refused() -> None:
+    with pytest.raises(ConfigError, match="min_face_px -5 must be at least 0"):
+        FaceSearch(min_face_px=-5)

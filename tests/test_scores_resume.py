@@ -10,15 +10,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import FACES, ORIGINAL, RunCli, make_tar
 from PIL import Image
 
-from mspt.errors import WriteError
+from mspt.errors import ConfigError, WriteError
+from mspt.inference.faces import FaceSearch
 from mspt.inference.scorer import Scorer
+from mspt.inference.video import NOT_OPENED
 from mspt.results import COLUMNS
 from mspt.scores import read
+from mspt.scores.asked import Asked
 from mspt.scores.read import open_scores
 from mspt.scores.resume import prepare_output
 from mspt.scores.write import RowWriter, journal_of
@@ -137,19 +141,86 @@ def test_a_finished_parquet_file_outlives_ctrl_c_while_it_is_opened_again(
 
     monkeypatch.setattr(read.ScoreFile, "rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepare_output(output, COLUMNS, resume=True, overwrite=False, model="base", has_faces=False)
+        prepare_output(output, COLUMNS, resume=True, overwrite=False, asked=Asked(model="base"))
     assert output.read_bytes() == before
     assert list(tmp_path.iterdir()) == [output], "no part of its rows that would pass for all"
 
 
-def test_a_photo_listed_twice_is_not_resumed(run_cli: RunCli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", range(6))
+def test_a_photo_listed_twice_has_its_rows_twice(
+    kept: int, run_cli: RunCli, tmp_path: Path
+) -> None:
     output = tmp_path / "s.csv"
-    photos = sorted(FACES.glob("*.png"))[:3]
-    run_cli("score", *photos, "-o", output, *FAST)
-    done = run_cli("score", *photos, photos[0], "-o", output, "--resume", *FAST)
-    assert done.returncode == 2
-    assert f"{photos[0].name} is listed twice" in done.stderr
-    assert len(list(open_scores(output).rows())) == 3, "what is refused costs no row"
+    first, second = sorted(FACES.glob("*.png"))[:2]
+    listed = (first, first, second, first, f"{second.parent}/./{second.name}")
+    run_cli("score", *listed, "-o", output, *FAST)
+    whole = output.read_bytes()
+    output.write_bytes(b"".join(whole.splitlines(keepends=True)[: kept + 1]))
+    done = run_cli("score", *listed, "-o", output, "--resume", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert output.read_bytes() == whole
+
+
+def test_another_way_to_write_a_path_is_the_same_photo(run_cli: RunCli, tmp_path: Path) -> None:
+    shutil.copytree(FACES, tmp_path / "rs")
+    run_cli("score", "rs", "-o", "s.csv", *FAST)
+    before = (tmp_path / "s.csv").read_bytes()
+    done = run_cli("score", ".//rs/", "-o", "s.csv", "--resume", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "s.csv").read_bytes().splitlines()) == len(before.splitlines())
+
+
+def row_of(path: str, **cells: object) -> dict[str, str]:
+    """Return a row's cells as text."""
+    plain = {"status": "ok", "width": 100, "height": 50, "model": "base@1", "path": path}
+    return {name: str((plain | cells).get(name, "")) for name in COLUMNS}
+
+
+BOX = {"x1": 10.0, "y1": 10.0, "x2": 40.0, "y2": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "option"),
+    [
+        ([row_of("v.mp4#t=0.000"), row_of("v.mp4#t=0.500")], {"every_s": 1.0}, "--every"),
+        ([row_of("v.mp4#t=0.000")], {}, "--every"),
+        ([row_of("v.mp4", status="unreadable", error=NOT_OPENED)], {"every_s": 1.0}, "--every"),
+        ([row_of("a.jpg")], {"max_pixels": 4999}, "--max-megapixels"),
+        (
+            [row_of("a.jpg", face=0, n_faces=1, **BOX)],
+            {"faces": FaceSearch(min_face_px=31)},
+            "--min-face",
+        ),
+        (
+            [row_of("a.jpg", status="no_face", n_faces=0, error="no face was found")],
+            {"faces": FaceSearch(min_face_px=31)},
+            "--min-face",
+        ),
+        (
+            [row_of("a.jpg", face=1, n_faces=2, **BOX)],
+            {"faces": FaceSearch(max_faces=1)},
+            "--max-faces",
+        ),
+        (
+            [row_of("a.jpg", face=0, n_faces=2, **BOX), row_of("b.jpg", status="unreadable")],
+            {"faces": FaceSearch(max_faces=2)},
+            "--max-faces",
+        ),
+    ],
+)
+def test_rows_that_show_another_option_are_refused(
+    rows: list[dict[str, str]], asked: dict[str, Any], option: str, tmp_path: Path
+) -> None:
+    def check(**asked: Any) -> None:
+        for before, cells in zip([None, *rows], rows, strict=False):
+            Asked(model="base@1", **asked).check_row(tmp_path, cells, before)
+
+    with pytest.raises(ConfigError, match=f"was begun with another {option}, as the rows up to"):
+        check(**asked)
+    begun: dict[str, Any] = {"every_s": 0.5} if rows[0]["path"] != "v.mp4" else {}
+    if "faces" in asked:
+        begun["faces"] = FaceSearch(max_faces=1 if len(rows) == 2 else None)
+    check(**begun)
 
 
 def test_a_bare_carriage_return_is_named(run_cli: RunCli, tmp_path: Path) -> None:
@@ -299,11 +370,11 @@ def test_two_runs_that_go_on_at_once_lose_no_row(form: str, tmp_path: Path) -> N
             rows.write(replace(result, path=name))
     prepared = [
         prepare_output(
-            output, COLUMNS, resume=True, overwrite=False, model=result.model, has_faces=False
+            output, COLUMNS, resume=True, overwrite=False, asked=Asked(model=result.model)
         )
         for _ in range(2)
     ]
-    assert [kept.photos for kept in prepared] == [{"a"}, set()]
+    assert [kept.photos for kept in prepared] == [{"a": 1}, {}]
     with pytest.raises(WriteError, match="another run wrote to it just now"):
         RowWriter(output, COLUMNS, prepared[0].size)
     with RowWriter(output, COLUMNS, prepared[1].size) as second:

@@ -7,8 +7,9 @@ import pytest
 from conftest import ORIGINAL, RunCli, make_tar
 
 from mspt.errors import DecodeError, MissingFileError
+from mspt.inference.inputs import split_member
 from mspt.inference.scorer import Scorer
-from mspt.inference.shards import read_member, read_members, split_member
+from mspt.inference.shards import read_member, read_members
 
 PHOTO = ORIGINAL.read_bytes()
 
@@ -67,3 +68,31 @@ def test_a_shard_is_scored_resumed_chosen_and_shown(run_cli: RunCli, tmp_path: P
     assert "a member of a shard cannot be moved, only copied" in moved.stderr
     page = run_cli("report", "s.csv", "-o", "r.html")
     assert "thumbnails have no picture" not in page.stderr
+
+
+def test_members_are_scored_by_their_names(run_cli: RunCli, tmp_path: Path) -> None:
+    make_tar(tmp_path / "s.tar", {"a.png": PHOTO, "deep/b.png": PHOTO, "c.png": b"none"})
+    run_cli("score", "s.tar", "-o", "all.csv", "--model", "fast")
+    names = ["s.tar/deep/b.png", "s.tar/c.png", "s.tar/x.png"]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    command = ("score", "--from", "list.txt", "-o", "s.csv", "--model", "fast")
+    assert run_cli(*command).returncode == 0
+    whole = (tmp_path / "s.csv").read_bytes()
+    rows = {row["path"]: row for row in rows_of(tmp_path / "s.csv")}
+    assert list(rows) == names
+    assert rows["s.tar/deep/b.png"]["score"] == rows_of(tmp_path / "all.csv")[1]["score"]
+    assert "has no member x.png" in rows["s.tar/x.png"]["error"]
+    assert run_cli(*command, "--resume").returncode == 0
+    assert (tmp_path / "s.csv").read_bytes() == whole, "its photos are the members, not the shard"
+    assert (
+        Scorer("fast").score(f"{tmp_path}/s.tar/a.png").score == Scorer("fast").score(PHOTO).score
+    )
+
+
+def test_a_torn_shard_gives_what_comes_before_its_end(tmp_path: Path) -> None:
+    whole = make_tar(tmp_path / "s.tar", {"a.png": PHOTO, "b.png": PHOTO}).read_bytes()
+    torn = tmp_path / "torn.tar"
+    torn.write_bytes(whole[: 512 + len(PHOTO) + 2000])
+    assert read_member(str(torn), "a.png") == PHOTO
+    with pytest.raises(DecodeError, match=r"torn\.tar ends early, within b\.png|no member b\.png"):
+        read_member(str(torn), "b.png")

@@ -447,3 +447,14 @@ def test_a_long_name_does_not_lose_the_best_frames(tmp_path: Path, face: RGB) ->
 
 def result_of(score: float) -> QualityScore:
     return QualityScore(path="", score=score, percentile=50.0, model="m")
+
+
+def test_resuming_a_video_at_another_interval_costs_no_row(run_cli: RunCli, tmp_path: Path) -> None:
+    make_clip(tmp_path / "v.mp4")
+    run_cli("score", "v.mp4", "--every", "0.2s", "-o", "s.csv", "--model", "fast")
+    before = (tmp_path / "s.csv").read_bytes()
+    for options in ((), ("--every", "0.5s")):
+        done = run_cli("score", "v.mp4", *options, "-o", "s.csv", "--resume", "--model", "fast")
+        assert done.returncode == 2
+        assert "was begun with another --every" in done.stderr
+    assert (tmp_path / "s.csv").read_bytes() == before

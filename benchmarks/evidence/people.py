@@ -25,7 +25,7 @@ from labels.grade import GRADES, level, read_grades
 import mspt
 from mspt.evaluation.evaluate import estimate
 from mspt.evaluation.metrics import Vector, srcc
-from mspt.inference.scorer import FaceSearch
+from mspt.inference.faces import FaceSearch
 
 FACES = GRADES / "faces.csv"
 RESAMPLES = 2000

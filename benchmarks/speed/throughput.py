@@ -130,7 +130,8 @@ def open_peer(name: str) -> Score:
 
 def open_ours(name: str) -> Score:
     """Return this project's scorer, as users call it."""
-    from mspt.inference.scorer import FaceSearch, Scorer
+    from mspt.inference.faces import FaceSearch
+    from mspt.inference.scorer import Scorer
 
     model = "fast" if name == "fast" else "base"
     scorer = Scorer(model, backend="openvino" if name == "bf16" else "onnxruntime")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
         ModelError,
         MsptError,
     )
-    from mspt.inference.scorer import FaceSearch, Scorer, load
+    from mspt.inference.faces import FaceSearch
+    from mspt.inference.scorer import Scorer, load
     from mspt.results import FaceBox, Factors, QualityScore, Scored
 
 __version__ = "0.1.0"  # of the package and its metadata
@@ -30,7 +31,7 @@ _HOMES = {
     "DataError": "mspt.errors",
     "DecodeError": "mspt.errors",
     "FaceBox": "mspt.results",
-    "FaceSearch": "mspt.inference.scorer",
+    "FaceSearch": "mspt.inference.faces",
     "Factors": "mspt.results",
     "ImageError": "mspt.errors",
     "MissingExtraError": "mspt.errors",

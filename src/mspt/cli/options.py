@@ -15,7 +15,7 @@ from mspt.errors import ConfigError, MissingExtraError
 from mspt.limits import MAX_BYTES, MAX_PIXELS
 
 if TYPE_CHECKING:
-    from mspt.inference.scorer import FaceSearch
+    from mspt.inference.faces import FaceSearch
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -113,7 +113,7 @@ def read_face_options(
     Raises:
         ConfigError: if something is asked of faces without --detect.
     """
-    from mspt.inference.scorer import FaceSearch
+    from mspt.inference.faces import FaceSearch
 
     if not detect:
         for name, given in (

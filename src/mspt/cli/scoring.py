@@ -120,6 +120,7 @@ def score(
         score_shots,
     )
     from mspt.results import COLUMNS, FACTOR_COLUMNS
+    from mspt.scores.asked import Asked
     from mspt.scores.resume import NOTHING, leave_out, prepare_output
     from mspt.scores.write import RowWriter, journal_of, unlike_formula
 
@@ -166,8 +167,7 @@ def score(
             columns,
             resume=resume,
             overwrite=overwrite,
-            model=scorer.label,
-            has_faces=detect,
+            asked=Asked(model=scorer.label, faces=faces, max_pixels=max_pixels, every_s=every_s),
             images=images,
         )
         images = leave_out(images, kept.photos)

@@ -22,7 +22,8 @@ from mspt.cluster.parts import Work, name_of_part, score_part
 from mspt.cluster.plan import Part, Plan, make_plan
 from mspt.cluster.storage import Place
 from mspt.errors import ClusterError, ConfigError, MissingExtraError, MsptError, WriteError
-from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.inference.faces import FaceSearch
+from mspt.inference.scorer import Scorer
 from mspt.parallel import keep_freed_memory
 
 _PLAN = "_plan.json"  # readers of a folder of Parquet files pass it over

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from mspt.cluster.plan import Part
 from mspt.cluster.storage import Place, without_options
 from mspt.errors import DataError, DecodeError, ImageError
-from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.inference.faces import FaceSearch
+from mspt.inference.scorer import Scorer
 from mspt.inference.shards import read_members
 from mspt.limits import MAX_BYTES
 from mspt.parallel import map_in_order

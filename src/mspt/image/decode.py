@@ -10,6 +10,7 @@ The limits on bytes and pixels are checked before a pixel is decoded.
 import ctypes
 import io
 import logging
+import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -80,7 +81,7 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
-            raise DecodeError("not a regular file")
+            raise DecodeError(_what_it_is(path, status.st_mode))
         if not status.st_size:  # nor may one of the kernel's, whose size is 0
             raise DecodeError(_EMPTY)
         _check_bytes(status.st_size, max_bytes)
@@ -92,6 +93,14 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise DecodeError(f"cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have
         raise DecodeError(f"cannot be read: {error}") from error
+
+
+def _what_it_is(path: Path, mode: int) -> str:
+    """Say what is no regular file."""
+    if not stat.S_ISDIR(mode):
+        return "not a regular file"
+    which = "" if os.access(path, os.R_OK | os.X_OK) else " that you may not read"
+    return f"not a regular file, but a folder{which}"
 
 
 def decode_rgb(data: bytes, reserve: Reserve | None = None, max_bytes: int = MAX_BYTES) -> RGB:

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,26 @@ KNOWN_SHA256 = frozenset(
     }
 )
 _TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceSearch:
+    """Score faces instead of whole photos."""
+
+    max_faces: int | None = None  # per photo, the largest ones; None: all
+    min_face_px: int = 0  # shorter side of a box; smaller faces count as absent
+
+    def __post_init__(self) -> None:
+        """Refuse what no photo could satisfy."""
+        if self.max_faces is not None and self.max_faces < 1:
+            raise ConfigError(f"max_faces {self.max_faces} must be at least 1")
+        if self.min_face_px < 0:
+            raise ConfigError(f"min_face_px {self.min_face_px} must be at least 0")
+
+    def none_words(self) -> str:
+        """Return what the row of a photo says in which no such face was found."""
+        smaller = f" of at least {self.min_face_px} px" if self.min_face_px else ""
+        return f"no face{smaller} was found"
 
 
 class FaceDetector:

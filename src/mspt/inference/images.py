@@ -1,4 +1,4 @@
-"""What may be scored, and its pixels: paths, bytes, files, PIL images, arrays.
+"""What may be scored, and its pixels: paths, members of shards, bytes, files, PIL images, arrays.
 
 In:   ImageLike.
 Out:  upright RGB, uint8 (height, width, 3).
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, BinaryIO, Union
 import numpy as np
 
 from mspt.arrays import RGB
-from mspt.errors import NotAnImageError
+from mspt.errors import DecodeError, ImageError, NotAnImageError
 from mspt.image.decode import Reserve, check_size, decode_rgb, read_rgb, rgb_of_pil
+from mspt.inference.inputs import split_member
+from mspt.inference.shards import read_member
 from mspt.limits import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def refuse_single(images: object) -> None:
     is_array = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim <= 3
     if isinstance(images, kinds) or is_array or hasattr(images, "read"):
         raise TypeError("score_many takes several images; for a single one there is score")
+    iter(images)  # type: ignore[call-overload]
 
 
 def to_rgb(image: ImageLike, reserve: Reserve | None = None, max_bytes: int = MAX_BYTES) -> RGB:
@@ -54,7 +57,10 @@ def to_rgb(image: ImageLike, reserve: Reserve | None = None, max_bytes: int = MA
         NotAnImageError: if it is no image.
     """
     if isinstance(image, str | os.PathLike):
-        return read_rgb(Path(image), reserve, max_bytes)
+        path = os.fspath(image)
+        if member := split_member(path):
+            return decode_rgb(read_member(*member), reserve, max_bytes)
+        return read_rgb(Path(path), reserve, max_bytes)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_rgb(bytes(image), reserve, max_bytes)
     if not isinstance(image, np.ndarray):
@@ -81,7 +87,12 @@ def _rgb_of_object(image: object, reserve: Reserve | None, max_bytes: int) -> RG
         raise NotAnImageError(
             f"{type(image).__name__} is not a path, bytes, binary file, PIL image or RGB array"
         )
-    data = read(max_bytes + 1)
+    try:
+        data = read(max_bytes + 1)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # whatever a class of somebody else's raises
+        raise DecodeError(f"cannot be read: {error or type(error).__name__}") from error
     if not isinstance(data, bytes):
         raise NotAnImageError(
             "the file is opened as text; open it in binary mode: open(path, 'rb')"

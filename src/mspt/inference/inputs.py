@@ -11,6 +11,7 @@ was typed: its row says why. Patterns match names in upper and lower case alike.
 
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -27,6 +28,8 @@ _OTHER_SUFFIXES = (
 # Folders that programs keep: what lies in them is theirs, and many copies of it.
 LIBRARIES = (".photoslibrary", ".photolibrary", ".aplibrary", ".lrdata")
 OTHER_SUFFIXES = frozenset(_OTHER_SUFFIXES.split()) | frozenset(LIBRARIES)
+SHARD_SUFFIX = ".tar"  # of photos kept together (shards.py)
+_MEMBER = re.compile(r"\.tar/", re.IGNORECASE)
 _SYSTEMS = frozenset({"$recycle.bin", "system volume information"})  # Windows'
 OTHER_NAMES = frozenset({"thumbs.db", "desktop.ini", "license", "readme", "checksums"})
 
@@ -69,8 +72,22 @@ def find_images(
             found.passed_over[kind] += 1
         else:
             found.files.append(file)
-    exists = any(os.path.isfile(file) for file in found.files)
+    exists = any(os.path.isfile(file) or split_member(file) for file in found.files)
     return found if exists else Found([], found.passed_over)
+
+
+def same_path(path: str) -> str:
+    """Return what all ways to write a path have in common: `./a.jpg` is `a.jpg`."""
+    return str(Path(path)) if "./" in path or "//" in path else path
+
+
+def split_member(path: str) -> tuple[str, str] | None:
+    """Return shard and member of a member's name; None for all other names."""
+    for match in _MEMBER.finditer(path):
+        shard = path[: match.end() - 1]
+        if os.path.isfile(shard):
+            return shard, path[match.end() :]
+    return None
 
 
 def _files_of(path: str) -> Iterator[tuple[str, bool]]:

@@ -11,7 +11,7 @@ change its score.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,7 @@ from mspt.image.crop import Square, crop_square, face_square
 from mspt.image.decode import Reserve, check_size
 from mspt.image.factors import explain, load_reference, measure_factors
 from mspt.image.preprocess import resize_to_input, scored_square
-from mspt.inference.faces import FaceDetector, find_detector
+from mspt.inference.faces import FaceDetector, FaceSearch, find_detector
 from mspt.inference.images import ImageLike, name_of, pixels_held, refuse_single, to_rgb
 from mspt.inference.models import DEFAULT_MODEL, ModelInfo, embedded_models, find_model
 from mspt.inference.session import Backend, open_session
@@ -34,19 +34,6 @@ from mspt.results import FaceBox, QualityScore, Scored
 _DECIMALS = 6  # of a score: beyond them float32 says nothing
 BYTES_PER_PIXEL = 24  # that a photo takes at its peak, measured: WebP 24, JPEG 2000 19, PNG 16
 _MEMORY_SHARE = 0.5  # of what the process may use, for decoded photos
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaceSearch:
-    """Score faces instead of whole photos."""
-
-    max_faces: int | None = None  # per photo, the largest ones; None: all
-    min_face_px: int = 0  # shorter side of a box; smaller faces count as absent
-
-    def __post_init__(self) -> None:
-        """Refuse what no photo could satisfy."""
-        if self.max_faces is not None and self.max_faces < 1:
-            raise ConfigError(f"max_faces {self.max_faces} must be at least 1")
 
 
 class Scorer:
@@ -226,8 +213,11 @@ class Scorer:
             faces: score the faces of each image, as `score_faces` does, instead of the whole.
 
         Raises:
-            TypeError: at once, if handed a single image, or anything else as `faces`.
-            ConfigError, MissingExtraError: at once, if faces are wanted and there is no detector.
+            TypeError: at once, if handed a single image or nothing to iterate over, or anything
+                else as `faces`.
+            ConfigError: at once, if `workers` is below 1, or faces are wanted and there is no
+                detector.
+            MissingExtraError: at once, if faces are wanted and OpenCV is not installed.
         """
         return _flatten(self.score_photos(images, workers=workers, faces=faces))
 
@@ -240,6 +230,8 @@ class Scorer:
     ) -> Iterator[list[QualityScore]]:
         """Score images as `score_many` does; yield the results of each image together."""
         refuse_single(images)
+        if workers is not None and workers < 1:
+            raise ConfigError(f"workers {workers} must be at least 1; None: as many as cores")
         if faces:
             if not isinstance(faces, FaceSearch):
                 raise TypeError(f"faces takes mspt.FaceSearch(), not {faces!r}")
@@ -299,10 +291,7 @@ class Scorer:
             if min(box.x2 - box.x1, box.y2 - box.y1) >= wanted.min_face_px
         ]
         if not boxes:
-            smaller = f" of at least {wanted.min_face_px} px" if wanted.min_face_px else ""
-            return [
-                replace(photo, status="no_face", n_faces=0, error=f"no face{smaller} was found")
-            ]
+            return [replace(photo, status="no_face", n_faces=0, error=wanted.none_words())]
         return [
             self._score_face(rgb, box, replace(photo, face=number, n_faces=len(boxes), box=box))
             for number, box in enumerate(boxes[: wanted.max_faces])

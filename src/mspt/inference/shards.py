@@ -5,34 +5,23 @@ Out:  the members that may be photos, and their bytes; captions and the like are
 """
 
 import os
-import re
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 from mspt.errors import DecodeError, MissingFileError
-from mspt.inference.inputs import other_kind
+from mspt.inference.inputs import SHARD_SUFFIX, other_kind
 from mspt.limits import MAX_BYTES
 
-SUFFIX = ".tar"
-_MEMBER = re.compile(r"\.tar/", re.IGNORECASE)
 _KNOWN_SHARDS = 16  # whose members' places are kept in mind
 
 
 def is_shard(path: str) -> bool:
     """Tell whether a file is a shard, by its name."""
-    return path.lower().endswith(SUFFIX) and os.path.isfile(path)
-
-
-def split_member(path: str) -> tuple[str, str] | None:
-    """Return shard and member of a member's name; None for all other names."""
-    for match in _MEMBER.finditer(path):
-        shard = path[: match.end() - 1]
-        if os.path.isfile(shard):
-            return shard, path[match.end() :]
-    return None
+    return path.lower().endswith(SHARD_SUFFIX) and os.path.isfile(path)
 
 
 def read_members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
@@ -67,15 +56,24 @@ def read_member(shard: str, name: str) -> bytes:
         first, size = _places_in(shard, Path(shard).stat().st_mtime_ns)[name]
         with Path(shard).open("rb") as file:
             file.seek(first)
-            return file.read(min(size, MAX_BYTES + 1))
+            data = file.read(min(size, MAX_BYTES + 1))
     except KeyError as error:
         raise MissingFileError(f"{shard} has no member {name}") from error
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DecodeError(f"{shard} cannot be read: {error}") from error
+    if len(data) < min(size, MAX_BYTES + 1):
+        raise DecodeError(f"{shard} ends early, within {name}")
+    return data
 
 
 @lru_cache(_KNOWN_SHARDS)
 def _places_in(shard: str, changed_ns: int) -> dict[str, tuple[int, int]]:
-    """Return where each member's bytes begin and how many there are; anew if the shard changed."""
-    with tarfile.open(shard, mode="r:") as tar:
-        return {member.name: (member.offset_data, member.size) for member in tar if member.isfile()}
+    """Return where each member's bytes begin and how many there are; anew if the shard changed.
+
+    Of a shard that ends early these are the members before its end, as in `read_members`.
+    """
+    places = dict[str, tuple[int, int]]()
+    with tarfile.open(shard, mode="r:") as tar, suppress(tarfile.TarError, EOFError):
+        for member in filter(tarfile.TarInfo.isfile, tar):
+            places[member.name] = member.offset_data, member.size
+    return places

@@ -29,13 +29,15 @@ from mspt.errors import (
     ImageTooLargeError,
     MissingExtraError,
 )
-from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.inference.faces import FaceSearch
+from mspt.inference.scorer import Scorer
 from mspt.inference.shards import is_shard, read_members
 from mspt.inference.video_whole import Clock, Packets
 from mspt.limits import MAX_PIXELS
 from mspt.results import QualityScore
 
 FRAME_MARK = "#t="  # between a video's name and a frame's time
+NOT_OPENED = "a video; add --every TIME to score its frames"
 SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".3gp", ".3g2"}
     | {".mpg", ".mpeg", ".vob", ".wmv", ".asf", ".flv", ".ogv", ".mxf"}
@@ -71,6 +73,17 @@ def is_video(path: str) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
+def split_frame(name: str) -> tuple[str, float] | None:
+    """Return a frame's video and its seconds from the first frame; None for all other names."""
+    video, mark, time = name.rpartition(FRAME_MARK)
+    if not mark or not is_video(video):
+        return None
+    try:
+        return video, float(time)
+    except ValueError:
+        return None
+
+
 def open_shots(
     paths: Sequence[str], every_s: float | None, max_pixels: int = MAX_PIXELS
 ) -> Iterator[Shot]:
@@ -100,8 +113,7 @@ def _open_one_by_one(
             yield Shot(path, path)
             continue
         if every_s is None:
-            error = DecodeError("a video; add --every TIME to score its frames")
-            yield Shot(path, path, error)
+            yield Shot(path, path, DecodeError(NOT_OPENED))
             continue
         try:
             for time_s, rgb in _read_frames(path, every_s, max_pixels):

@@ -21,7 +21,8 @@ from typing import IO, Literal
 
 from mspt.errors import DataError, DecodeError, WriteError
 from mspt.files import claimed_folder, is_within, whole_file
-from mspt.inference.shards import read_member, split_member
+from mspt.inference.inputs import split_member
+from mspt.inference.shards import read_member
 from mspt.inference.video import FRAME_MARK
 from mspt.scores.move import Journal, keep_times
 from mspt.scores.read import file_of

@@ -20,7 +20,8 @@ from typing import IO, Any, NamedTuple
 from mspt.errors import ConfigError, DataError, MissingExtraError
 from mspt.files import whole_file
 from mspt.image.decode import read_file
-from mspt.inference.shards import read_member, split_member
+from mspt.inference.inputs import split_member
+from mspt.inference.shards import read_member
 from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
 from mspt.scores.write import Row, csv_writer, write_parquet
 

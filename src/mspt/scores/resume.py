@@ -10,14 +10,15 @@ Parquet cannot be appended to: rows wait in NAME.parquet.rows.jsonl until the ru
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mspt.errors import ConfigError, DataError, MsptError
 from mspt.files import check_unclaimed, claim
-from mspt.inference.shards import split_member
-from mspt.inference.video import FRAME_MARK, is_video
+from mspt.inference.inputs import same_path, split_member
+from mspt.inference.video import split_frame
+from mspt.scores.asked import Asked
 from mspt.scores.read import file_of, open_scores, read_table, write_rows
 from mspt.scores.write import check_form, journal_of, valid_text
 
@@ -27,11 +28,11 @@ _Place = tuple[int, dict[str, str]]  # where a row ends, in bytes, and its cells
 class Kept(NamedTuple):
     """What an output has already."""
 
-    photos: frozenset[str]  # whose rows it has
+    photos: Counter[str]  # whose rows it has, and how often: a list may name one twice
     size: int  # in bytes, of the file that rows are added to
 
 
-NOTHING = Kept(frozenset(), 0)
+NOTHING = Kept(Counter(), 0)
 
 
 def prepare_output(
@@ -40,8 +41,7 @@ def prepare_output(
     *,
     resume: bool,
     overwrite: bool,
-    model: str,
-    has_faces: bool,
+    asked: Asked,
     images: Sequence[str] | None = None,
 ) -> Kept:
     """Make an output ready to be written; return what it has already.
@@ -51,8 +51,7 @@ def prepare_output(
         columns: of the rows that will be written.
         resume: go on behind the rows that are there.
         overwrite: replace what is there.
-        model: how rows name the model.
-        has_faces: whether rows are about faces found.
+        asked: what wrote the rows that are there, if it can be told, is to have been the same.
         images: that will be scored. The last one that has rows may lack some, so it loses them if
             it is among these; None: in any case.
 
@@ -76,35 +75,33 @@ def prepare_output(
         raise ConfigError(
             f"{there[0]} exists; --resume goes on behind its rows, --overwrite replaces them"
         )
-    names = None if images is None else list(map(valid_text, images))
+    names = None if images is None else list(map(same_name, images))
     is_packed = not kept.is_file()
     if is_packed:
         _unpack(output, kept, columns)
     try:
-        return _cut_back(kept, columns, model, has_faces, names)
+        return _cut_back(kept, columns, asked, names)
     except MsptError:
         if is_packed:
             kept.unlink()
         raise
 
 
-def _check_once(names: Sequence[str]) -> None:
-    """Refuse a photo that is listed twice, or two that rows name alike.
-
-    Raises:
-        ConfigError: naming it: which of its rows are there cannot be told.
-    """
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise ConfigError(
-            f"{twice} is listed twice, so that --resume cannot tell how often it was scored; list "
-            "every photo once"
-        )
+def leave_out(images: Sequence[str], done: Counter[str]) -> list[str]:
+    """Return the photos and videos that have no rows yet; the first ones are those that have."""
+    left, todo = done.copy(), list[str]()
+    for image in images:
+        name = same_name(image)
+        if left[name] > 0:
+            left[name] -= 1
+        else:
+            todo.append(image)
+    return todo
 
 
-def leave_out(images: Sequence[str], done: frozenset[str]) -> list[str]:
-    """Return the photos and videos that have no rows yet."""
-    return [image for image in images if valid_text(image) not in done]
+def same_name(path: str) -> str:
+    """Return what rows of a photo have in common, however its path was typed."""
+    return same_path(valid_text(path))
 
 
 def _unpack(output: Path, kept: Path, columns: Sequence[str]) -> None:
@@ -120,52 +117,55 @@ def _unpack(output: Path, kept: Path, columns: Sequence[str]) -> None:
 def _cut_back(
     path: Path,
     columns: Sequence[str],
-    model: str,
-    has_faces: bool,
+    asked: Asked,
     names: Sequence[str] | None,
 ) -> Kept:
     """Cut a file behind its last whole photo; return what stays."""
     again = None if names is None else frozenset(names)
     with path.open("r+", encoding="utf-8") as file:
         claim(file)
-        photos, size = _whole_rows(path, columns, model, has_faces, again)
-        if photos:
-            _check_once(names or ())
+        photos, size = _whole_rows(path, columns, asked, again)
         file.truncate(size)
     return Kept(photos, size)
 
 
 def _whole_rows(
-    path: Path,
-    columns: Sequence[str],
-    model: str,
-    has_faces: bool,
-    again: frozenset[str] | None,
+    path: Path, columns: Sequence[str], asked: Asked, again: frozenset[str] | None
 ) -> Kept:
     """Return the photos whose rows are whole, and where they end."""
-    done: set[str] = set()
-    photo, start, end, last = None, 0, 0, None
+    done = Counter[str]()
+    photo, first, start, end, last = "", None, 0, 0, None
     for stop, cells in _rows_of(path, columns):
-        name = _photo_of(cells["path"])
-        if name != photo:
-            photo, start = name, end
-        done.add(name)
+        try:
+            asked.check_row(path, cells, last)
+        except ValueError as error:  # a number that is none
+            raise _no_rows(path) from error
+        name = _photo_of(cells["path"], again or ())
+        row = cells["path"], cells["face"]
+        if name != photo or row == first:
+            photo, first, start = name, row, end
+            done[name] += 1
         end, last = stop, cells
     if last is not None:
-        _check_rows(path, last, model, has_faces)
         if again is None or photo in again:
-            done.discard(photo or "")  # its rows may not be all: it is scored once more
+            done[photo] -= 1  # its rows may not be all: it is scored once more
         else:
             start = end
-    return Kept(frozenset(done), start if last is not None else _head_of(path, columns))
+    return Kept(+done, start if last is not None else _head_of(path, columns))
 
 
-def _photo_of(path: str) -> str:
-    """Return the file that a row is about: of a video's frame the video, of a member the shard."""
+def _photo_of(path: str, listed: Container[str]) -> str:
+    """Return what was to be scored when a row was written.
+
+    Of a video's frame it is the video; of a shard's member the shard, unless itself is listed.
+    """
+    name = same_name(file_of(path))
+    if name in listed:
+        return name
     if member := split_member(file_of(path)):
-        return valid_text(member[0])
-    video, mark, _ = path.rpartition(FRAME_MARK)
-    return video if mark and is_video(video) else path
+        return same_name(member[0])
+    frame = split_frame(name)
+    return frame[0] if frame else name
 
 
 def _rows_of(path: Path, columns: Sequence[str]) -> Iterator[_Place]:
@@ -253,14 +253,3 @@ def _check_columns(path: Path, found: Sequence[str], columns: Sequence[str]) -> 
             f"{path}: its rows have other columns than these options give ({', '.join(other)}); "
             "resume with the options that it was begun with, or name another file"
         )
-
-
-def _check_rows(path: Path, row: dict[str, str], model: str, has_faces: bool) -> None:
-    if row["model"] != model:
-        raise ConfigError(
-            f"{path}: its rows are by {row['model']}, not by {model}; resume with the model and "
-            "backend that it was begun with, or name another file"
-        )
-    if has_faces != bool(row["n_faces"]) and row["status"] == "ok":
-        option = "without --detect" if has_faces else "with --detect"
-        raise ConfigError(f"{path}: was begun {option}; resume likewise, or name another file")

@@ -14,7 +14,8 @@ from PIL import Image
 from mspt.arrays import RGB
 from mspt.errors import ConfigError, ImageError, MissingExtraError, ModelError
 from mspt.image.crop import crop_square
-from mspt.inference.scorer import FaceSearch, Scorer
+from mspt.inference.faces import FaceSearch
+from mspt.inference.scorer import Scorer
 from mspt.parallel import keep_freed_memory
 from mspt.results import QualityScore
 from mspt.serve.settings import Settings
