@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -227,6 +228,22 @@ def test_a_table_may_hold_paths(scorer: Scorer, tmp_path: Path, is_category: boo
     assert [row["status"] for row in rows] == ["ok", "ok", "unreadable", "unreadable"]
 
 
+@pytest.mark.parametrize(
+    ("column", "cells", "kind"),
+    [
+        ("image", [1, 2], "int64"),
+        ("bytes", [[1.0]], "list<element: double>"),
+        ("jpg", [{"path": "a.jpg"}], "struct<path: string>"),
+    ],
+)
+def test_a_column_of_neither_paths_nor_images_is_refused_before_the_job(
+    column: str, cells: list[object], kind: str, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({column: cells}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=f"column '{column}' holds {kind}, neither paths nor"):
+        make_plan([str(tmp_path / "t.parquet")])
+
+
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
     place = Place.of(str(tmp_path)).below("part")
     place.write(b"whole")
@@ -319,6 +336,54 @@ def test_relative_paths_mean_the_folder_that_the_job_was_begun_in(
     ):
         open_output(Work(**WORK, base=str(tmp_path / "there"), output=output), plan, scorer)
     assert not make_plan([str(ORIGINAL)]).has_relative_paths()
+
+
+def test_a_part_without_a_byte_is_not_done(scorer: Scorer, tmp_path: Path) -> None:
+    plan = make_plan([], listed=FILES[:3], part_photos=1)
+    work = Work(**WORK, base=str(tmp_path), output=str(tmp_path / "out"))
+    assert not open_output(work, plan, scorer)
+    (tmp_path / "out/part-0000000.parquet").write_bytes(b"")
+    (tmp_path / "out/part-0000001.parquet").write_bytes(b"rows")
+    assert open_output(work, plan, scorer) == {"part-0000001.parquet"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": '])
+def test_a_plan_that_is_none_is_named(scorer: Scorer, tmp_path: Path, text: str) -> None:
+    plan = make_plan([], listed=FILES[:3])
+    (tmp_path / "_plan.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"_plan\.json: is no plan of a job"):
+        open_output(Work(**WORK, base="/", output=str(tmp_path)), plan, scorer)
+
+
+def test_other_photos_are_told_without_their_digests(scorer: Scorer, tmp_path: Path) -> None:
+    work = Work(**WORK, base="/", output=str(tmp_path))
+    open_output(work, make_plan([], listed=FILES[:3]), scorer)
+    with pytest.raises(ConfigError, match="was begun with other photos and parts; give the inputs"):
+        open_output(work, make_plan([], listed=FILES[1:4]), scorer)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nobody_listens_is_named_at_once(
+    run_cli: RunCli, tmp_path: Path, scheme: str
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{unused.getsockname()[1]}"
+        begun = time.monotonic()
+        done = run_cli("cluster", "score", FACES, tmp_path / "out", "--address", address)
+    assert done.returncode == 2
+    assert f"{address}: no cluster can be reached there" in done.stderr
+    assert time.monotonic() - begun < 60
+
+
+@pytest.mark.parametrize("name", ["actors", "cpus"])
+def test_numbers_below_one_are_refused(scorer: Scorer, tmp_path: Path, name: str) -> None:
+    from mspt.cluster import job
+
+    with pytest.raises(ConfigError, match=f"{name} 0 must be at least 1"):
+        job.run(make_plan([], listed=FILES), str(tmp_path), scorer, **{name: 0})
+    with pytest.raises(TypeError, match="inputs takes several paths"):
+        make_plan("photos")
 
 
 @pytest.mark.slow

@@ -70,6 +70,7 @@ RAW = "camera RAW, which is not developed here"
     [
         (b"\xff\x0a", "JPEG XL, which is not read here"),
         (b"PAR1\0", "a table: `mspt score --from` takes its paths"),
+        (b"\x1f\x8b\x08", "a packed file; unpack it first: shards are .tar files"),
         (b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a", "JPEG XL, which is not read here"),
         (b"\0\0\0\x18ftypcrx ", RAW),
         (b"FUJIFILMCCD-RAW 0201", RAW),

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +20,7 @@ from golden.renew import GOLDEN
 from PIL import Image
 
 from mspt.arrays import RGB
-from mspt.cli.choosing import report
+from mspt.cli.reporting import report
 from mspt.cli.scoring import score
 from mspt.errors import ConfigError, DataError, WriteError
 from mspt.image.crop import crop_centre_square
@@ -429,3 +430,15 @@ def test_needed_columns_are_enough_and_names_may_be_any_bytes(
     assert [link["href"] for link in Page((tmp_path / "out.html").read_text()).all("a")] == [
         "%FF.png"
     ]
+
+
+def test_all_folders_to_allow_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("work", "a b", "c"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(ORIGINAL, tmp_path / folder)
+    monkeypatch.chdir(tmp_path / "work")
+    photos = [str(tmp_path / folder / ORIGINAL.name) for folder in ("a b", "c")]
+    assert CliRunner().invoke(score, [*photos, "-o", "s.csv"]).exit_code == 0
+    done = run("s.csv", "-o", "r.html")
+    assert "2 photos were not opened, as they lie elsewhere than SCORES" in done.stderr
+    assert f"--within '{tmp_path / 'a b'}' --within {tmp_path / 'c'}" in done.stderr

@@ -424,3 +424,13 @@ def test_restoring_what_is_no_journal_deletes_nothing(run_cli: RunCli, tmp_path:
         assert done.returncode != 0
         assert f"{name}: is no journal of moved photos" in done.stderr
         assert (tmp_path / name).exists()
+
+
+def test_a_file_that_a_spreadsheet_saved_is_named(run_cli: RunCli, tmp_path: Path) -> None:
+    run_cli("score", FACES, "-o", "s.csv", *FAST)
+    whole = b"\xef\xbb\xbf" + (tmp_path / "s.csv").read_bytes()
+    (tmp_path / "s.csv").write_bytes(whole)
+    done = run_cli("score", FACES, "-o", "s.csv", "--resume", *FAST)
+    assert done.returncode == 2
+    assert "s.csv: begins with a byte order mark, so a spreadsheet has saved it" in done.stderr
+    assert (tmp_path / "s.csv").read_bytes() == whole

@@ -19,7 +19,8 @@ from conftest import FACES, ORIGINAL, ROOT, RunCli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mspt.cli.choosing import filter_, report, threshold
+from mspt.cli.choosing import filter_, threshold
+from mspt.cli.reporting import report
 from mspt.cli.scoring import score
 from mspt.errors import ConfigError, DataError
 from mspt.scores.read import ScoreRow

@@ -96,3 +96,17 @@ def test_a_torn_shard_gives_what_comes_before_its_end(tmp_path: Path) -> None:
     assert read_member(str(torn), "a.png") == PHOTO
     with pytest.raises(DecodeError, match=r"torn\.tar ends early, within b\.png|no member b\.png"):
         read_member(str(torn), "b.png")
+
+
+def test_a_tree_of_shards_keeps_their_folders_and_those_inside(
+    run_cli: RunCli, tmp_path: Path
+) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        members = {"deep/a.png": PHOTO, "../../b.png": PHOTO + b"tail"}
+        make_tar(tmp_path / "in" / folder / "s.tar", members)
+    run_cli("score", "in", "-o", "s.csv", "--model", "fast")
+    done = run_cli("filter", "s.csv", "--top", "9", "--copy-to", "out", "--tree")
+    assert done.returncode == 0, done.stderr
+    copies = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png"))
+    assert copies == ["out/x/s/b.png", "out/x/s/deep/a.png", "out/y/s/b.png", "out/y/s/deep/a.png"]

@@ -1,7 +1,6 @@
-"""`mspt filter, threshold, report`: what to do with the scores."""
+"""`mspt filter, threshold, restore`: which photos to keep, by their scores."""
 
 import json
-import os
 import sys
 from collections import deque
 from dataclasses import replace
@@ -128,7 +127,9 @@ def filter_(
     if output and output.exists() and output.samefile(scores):
         raise ConfigError(f"{output}: is the scores file itself; name another one")
     folders = allowed_folders(scores, within)
-    beaten = _beaten(file, best_of_group, per_photo, folders) if best_of_group else frozenset()
+    beaten = (
+        beaten_photos(file, best_of_group, per_photo, folders) if best_of_group else frozenset()
+    )
     read_rows = partial(_rows_of, file, per_photo)
     found = survey(_rows_of(file.without(beaten), per_photo))
     cut, criterion = _cut(file, found, min_score, top, keep, worst, all_faces)
@@ -187,24 +188,32 @@ def _rows_of(file: "ScoreFile", how: "PerPhoto | None") -> "Iterator[ScoreRow]":
     return per_photo(file.rows(), how) if how else file.rows()
 
 
-def _beaten(
+def beaten_photos(
     file: "ScoreFile", by: "By", how: "PerPhoto | None", folders: list[Path]
 ) -> frozenset[str]:
     """Return the photos that another of their group beats; say how many, and what was not seen."""
     from mspt.files import is_within
+    from mspt.scores.copy import is_there
     from mspt.scores.groups import beaten, find_groups
     from mspt.scores.read import file_of
 
     photos = dict.fromkeys(row.path for row in file.rows())
     near = [path for path in photos if is_within(file_of(path), folders)]
+    # Asked first: to look at a million photos takes its time.
+    if near and not any(is_there(file_of(path)) for path in near):
+        raise DataError(
+            f"none of {len(near)} photos exists, such as {near[0]}; run this in the folder where "
+            "`mspt score` ran"
+        )
     unread = list[str]()
     with Progress(len(near), unit="photos") as progress:
         groups = find_groups(near, by, progress.update, unread.append)
     if unread:
-        why = f"{len(unread)} of {len(near)} photos cannot be read, such as {unread[0]}"
-        if len(unread) == len(near):
-            raise DataError(f"{why}; run this in the folder where `mspt score` ran")
-        click.echo(f"{why}: they are in no group", err=True)
+        click.echo(
+            f"{len(unread)} of {len(near)} photos cannot be read, such as {unread[0]}: they are in "
+            "no group",
+            err=True,
+        )
     left = beaten(_rows_of(file, how), groups)
     click.echo(
         f"groups ({by}): {len(groups)}; {len(left)} photos are beaten by another of theirs",
@@ -325,72 +334,3 @@ def threshold(
         command = f"mspt filter {quoted(str(scores))} --min-score {point.threshold!r}"
         command += f" --per-photo {per_photo}" if per_photo else ""
         click.echo(f"\nto keep {100 * point.keep:g} %, {point.kept} rows: {command}")
-
-
-@click.command()
-@SCORES
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="The .html file to write.",
-)
-@click.option("--title", help="Of the page; default: how many photos it is about.")
-@click.option(
-    "--thumbs",
-    type=click.IntRange(0, 100),
-    default=12,
-    show_default=True,
-    help="How many of the best and of the worst to show.",
-)
-@click.option("--min-score", type=float, metavar="S", help="Show what this threshold drops.")
-@click.option("--keep", type=float, metavar="P", help="Show what is dropped if this share stays.")
-@BEST_OF_GROUP
-@WITHIN
-def report(
-    scores: Path,
-    output: Path,
-    title: str | None,
-    thumbs: int,
-    min_score: float | None,
-    keep: float | None,
-    best_of_group: "By | None",
-    within: tuple[Path, ...],
-) -> None:
-    """Write one HTML page about a scores file: no server, no script, nothing fetched.
-
-    Histogram, percentiles, the best and worst faces, failures; with --min-score or --keep the faces
-    on both sides of the cut, and all that is dropped. Faces are shown, with a link to the photo, if
-    their photos are found: paths are as typed for `mspt score`, so run this in the folder where it
-    ran. Photos elsewhere than below it, or below the folder of SCORES, are not opened unless
-    --within names their folder.
-    """
-    from mspt.scores.copy import allowed_folders
-    from mspt.scores.page import write_report
-    from mspt.scores.read import open_scores
-    from mspt.scores.summary import summarise
-
-    if output.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{output}: a report's name ends in .html")
-    if min_score is not None and keep is not None:
-        raise ConfigError("--min-score and --keep say where the cut is: give one of the two")
-    file, folders = open_scores(scores), allowed_folders(scores, within)
-    if best_of_group:
-        file = file.without(_beaten(file, best_of_group, None, folders))
-    summary = summarise(file, thumbs, min_score=min_score, keep=keep)
-    missing = write_report(output, summary, title=title, within=folders)
-    if missing.count:
-        click.echo(
-            f"{missing.count} thumbnails have no picture: their photos are not found from this "
-            "folder, or are frames of videos",
-            err=True,
-        )
-    if missing.outside:
-        folder = os.path.dirname(os.path.abspath(min(missing.outside)))
-        click.echo(
-            f"{len(missing.outside)} photos were not opened, as they lie elsewhere than SCORES; to "
-            f"show them: --within {quoted(folder)}",
-            err=True,
-        )
-    click.echo(f"{output}: {output.stat().st_size} bytes")

@@ -24,7 +24,7 @@ from mspt.errors import MsptError
 _GROUPS = {
     "use": {
         "score": "scoring",
-        "report": "choosing",
+        "report": "reporting",
         "filter": "choosing:filter_",
         "restore": "choosing",
         "threshold": "choosing",

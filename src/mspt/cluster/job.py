@@ -11,6 +11,8 @@ parts without a file, and no row is lost or there twice. Ray replaces actors and
 import json
 import logging
 import os
+import re
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,6 +30,8 @@ from mspt.parallel import keep_freed_memory
 
 _PLAN = "_plan.json"  # readers of a folder of Parquet files pass it over
 _FORMAT = 2  # of the plan
+_DIGEST = "photos and parts"  # in it
+_CONNECT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def score(
         cpus: of each actor: so many photos are scored at once.
 
     Raises:
-        ConfigError: if nothing is found, or the folder belongs to another job.
+        ConfigError: if nothing is found, the folder belongs to another job, or a number is below 1.
         DataError: if an input cannot be read.
         MissingExtraError: if Ray is not installed.
         WriteError: if rows cannot be written.
@@ -106,6 +110,9 @@ def run(
     Raises:
         As `score`.
     """
+    for name, number in (("actors", actors), ("cpus", cpus)):
+        if number is not None and number < 1:
+            raise ConfigError(f"{name} {number} must be at least 1")
     scorer.score_photos([], faces=faces)  # asks for the detector before a cluster starts
     work = Work(
         factors=scorer.has_factors,
@@ -134,25 +141,40 @@ def _open_output(work: Work, plan: Plan, scorer: Scorer) -> frozenset[str]:
         "faces": asdict(work.faces) if work.faces else None,
         "factors": work.factors,
         "parts": len(plan.parts),
-        "photos and parts": plan.digest(),
+        _DIGEST: plan.digest(),
         "folder of relative paths": work.base if plan.has_relative_paths() else "",
     }
     try:
         folder.make()
-        names = frozenset(folder.files())
-        if _PLAN in names:
-            _check_same(work.output, json.loads(folder.below(_PLAN).read(2**20)), about)
-        elif names:
+        sizes = folder.files()
+        if _PLAN in sizes:
+            _check_same(work.output, _read_plan(folder), about)
+        elif sizes:
             raise ConfigError(
-                f"{work.output}: holds other files, such as {min(names)}, and no {_PLAN}; name an "
+                f"{work.output}: holds other files, such as {min(sizes)}, and no {_PLAN}; name an "
                 "empty folder, or a new one"
             )
         else:
             folder.below(_PLAN).write(json.dumps(about, indent=2).encode())
         folder.remove_drafts()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise WriteError(f"{work.output}: cannot be used: {error}") from error
-    return names & {name_of_part(number) for number in range(len(plan.parts))}
+    names = (name_of_part(number) for number in range(len(plan.parts)))
+    return frozenset(name for name in names if sizes.get(name))  # an empty file is no part
+
+
+def _read_plan(folder: Place) -> dict[str, object]:
+    place = folder.below(_PLAN)
+    try:
+        found = json.loads(place.read(2**20))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"{place.path}: is no plan of a job, so a run was stopped while it wrote it; delete it "
+            "and the parts beside it, or name another folder"
+        )
+    return found
 
 
 def _check_same(output: str, found: Mapping[str, object], wanted: Mapping[str, object]) -> None:
@@ -163,9 +185,10 @@ def _check_same(output: str, found: Mapping[str, object], wanted: Mapping[str, o
         )
     for name, value in wanted.items():
         if found.get(name) != value:
+            both = "" if name == _DIGEST else f" ({found.get(name)}, now {value})"
             raise ConfigError(
-                f"{output}: was begun with other {name} ({found.get(name)}, now {value}); give the "
-                "inputs and options that it was begun with, or name another folder"
+                f"{output}: was begun with other {name}{both}; give the inputs and options that it "
+                "was begun with, or name another folder"
             )
 
 
@@ -212,6 +235,7 @@ def _run(
     ray = _import_ray()
     is_ours = not ray.is_initialized()
     if is_ours:
+        _check_somebody_listens(address)
         # Without an address Ray would join any cluster that it finds on this machine.
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
     try:
@@ -223,6 +247,24 @@ def _run(
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def _check_somebody_listens(address: str | None) -> None:
+    """Ask now: Ray tries for minutes, and then says little.
+
+    Raises:
+        ClusterError: if nobody answers at the address.
+    """
+    found = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+?)\]?:(\d+)", address or "")
+    if not found:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"{address}: no cluster can be reached there ({error}); `ray status` on its head says "
+            "whether it runs, `ray start --head` names its address"
+        ) from error
 
 
 def _stopped(why: str) -> ClusterError:

@@ -15,10 +15,9 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mspt.cluster.plan import Part
+from mspt.cluster.plan import Part, holds_paths
 from mspt.cluster.storage import Place, without_options
 from mspt.errors import DataError, DecodeError, ImageError
 from mspt.inference.faces import FaceSearch
@@ -155,13 +154,7 @@ def _members(shard: str, base: str) -> Iterator[Item]:
 def _table_rows(part: Part, base: str) -> Iterator[Item]:
     with _place(part.source, base).open() as file:
         table = pq.ParquetFile(file)
-        field = table.schema_arrow.field(part.column)
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        holds_paths = any(
-            is_text(kind)
-            for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-        )
-        if holds_paths:
+        if holds_paths(table.schema_arrow.field(part.column).type):
             names = (value or f"{part.source}#{row}" for row, value in _cells(table, part))
             yield from _read_ahead(names, base)
         else:

@@ -23,6 +23,13 @@ from mspt.errors import ConfigError, DataError
 from mspt.inference.inputs import Found, find_images, other_kind
 from mspt.scores.lists import PATH_COLUMNS
 
+_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_BYTES = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+)
 _IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "bytes", "img")
 
 
@@ -82,9 +89,12 @@ def make_plan(
         output: where rows will go; what lies there is no input, also where a folder holds it.
 
     Raises:
+        TypeError: if handed one path, not a list.
         ConfigError: if `part_photos` is below 1, or nothing is found.
         DataError: if an input does not exist, or a table has no such column.
     """
+    if isinstance(inputs, str):
+        raise TypeError(f"inputs takes several paths: [{inputs!r}]")
     if part_photos < 1:
         raise ConfigError(f"part_photos {part_photos} must be at least 1")
     plan, photos, is_output, left_out = Plan(), list[str](), _Below(output), False
@@ -162,7 +172,7 @@ def _remote_files(address: str) -> list[str]:
     place = Place.of(address)
     try:
         kind = place.kind
-        below = place.files() if kind == FileType.Directory else []
+        below = list(place.files()) if kind == FileType.Directory else []
     except OSError as error:
         raise DataError(f"{address}: {error}") from error
     if kind == FileType.File:
@@ -186,6 +196,29 @@ def _parts_of_table(address: str, column: str, part_photos: int) -> Iterator[Par
     if not found:
         asked = f"no column {column!r}" if column else "no column that is known to hold images"
         raise DataError(f"{address}: {asked}; it has {', '.join(schema.names)}; --column")
+    kind = schema.field(found).type
+    if not holds_paths(kind) and not _holds_images(kind):
+        raise DataError(
+            f"{address}: column {found!r} holds {kind}, neither paths nor encoded images; name "
+            "another one by --column"
+        )
     for first in range(0, rows, part_photos):
         count = min(part_photos, rows - first)
         yield Part(kind="table", source=address, column=found, first=first, count=count)
+
+
+def holds_paths(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type is text."""
+    return any(is_text(_plain(kind)) for is_text in _TEXT)
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type may be encoded images, or `datasets`' pairs of these."""
+    kind = _plain(kind)
+    if pa.types.is_struct(kind):
+        return "bytes" in {field.name for field in kind}
+    return any(is_bytes(kind) for is_bytes in _BYTES)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind

@@ -54,12 +54,16 @@ class Place:
         """Say whether this is a file, a folder or nothing."""
         return self.system.get_file_info(self.path).type
 
-    def files(self) -> list[str]:
-        """Return the names of all files in this folder and below it, in order, hidden ones not."""
+    def files(self) -> dict[str, int]:
+        """Return all files in this folder and below it, in order, with their sizes in bytes.
+
+        Hidden ones are left out.
+        """
         found = self.system.get_file_info(fs.FileSelector(self.path, recursive=True))
         top = len(self.path.rstrip("/")) + 1
-        names = sorted(info.path[top:] for info in found if info.type == fs.FileType.File)
-        return [n for n in names if not any(part.startswith(".") for part in n.split("/"))]
+        sizes = {info.path[top:]: info.size for info in found if info.type == fs.FileType.File}
+        seen = (n for n in sizes if not any(part.startswith(".") for part in n.split("/")))
+        return {name: sizes[name] for name in sorted(seen)}
 
     def read(self, limit: int) -> bytes:
         """Return a file's bytes; of one with more than `limit` the first `limit` + 1.

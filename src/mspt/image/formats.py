@@ -35,6 +35,14 @@ _RAW_REMEDY = (
     'pip install ".[raw]" in the checkout'
 )
 _RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FOVb")
+_PACKED_MAGIC = (
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",
+    b"PK\x03\x04",
+    b"7z\xbc\xaf",
+)
 _JXL_MAGIC = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a")
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _ANY_CODEC = frozenset({b"mif1", b"msf1"})  # of the brands: HEIC's or AVIF's
@@ -96,6 +104,8 @@ def _explain_unread(data: bytes) -> str:
         return CAMERA_RAW
     if data.startswith(b"PAR1"):
         return "a table: `mspt score --from` takes its paths, `mspt cluster score` its images"
+    if data.startswith(_PACKED_MAGIC):
+        return "a packed file; unpack it first: shards are .tar files, not packed as a whole"
     if data.startswith(_TIFF_MAGIC):
         return _explain_tiff(data)
     if data.startswith(b"\xff\xd8") and _jpeg_bits(data) == 12:

@@ -83,7 +83,7 @@ def copy_photos(
                 if journal and journal.has(file) and not path.exists():
                     report.present += 1
                 elif member := split_member(file):  # a Path would lose `./`
-                    _extract(*member, names, report, how)
+                    _extract(*member, names, report, how, top)
                 else:
                     below = Path(os.path.relpath(path.parent, top)) if top else Path()
                     with _open_photo(path) as source:
@@ -101,7 +101,7 @@ def copy_photos(
 def _check_some_are_there(photos: Sequence[str], folder: Path, how: Way) -> None:
     """Raise DataError if not one photo is there: its paths mean another folder, or videos."""
     files = [file_of(photo) for photo in photos]
-    if not files or any(map(_is_there, files)):
+    if not files or any(map(is_there, files)):
         return
     if how == "move" and any(map(Journal(folder).has, files)):
         return
@@ -113,7 +113,8 @@ def _check_some_are_there(photos: Sequence[str], folder: Path, how: Way) -> None
     )
 
 
-def _is_there(photo: str) -> bool:
+def is_there(photo: str) -> bool:
+    """Tell whether a file is there, or the shard that it is a member of."""
     return os.path.isfile(photo) or split_member(photo) is not None
 
 
@@ -133,7 +134,8 @@ def _shared_folder(photos: Sequence[str], within: Sequence[Path]) -> str | None:
     Raises:
         DataError: if they lie on several drives.
     """
-    files = [os.path.abspath(file_of(photo)) for photo in photos]
+    names = [file_of(photo) for photo in photos]
+    files = [os.path.abspath((split_member(name) or [name])[0]) for name in names]
     folders = [os.path.dirname(f) for f in files if not within or is_within(f, within)]
     try:
         return os.path.commonpath(folders) if folders else None
@@ -217,12 +219,27 @@ def _put(
     report.copied += 1
 
 
-def _extract(shard: str, member: str, names: Names, report: CopyReport, how: Way) -> None:
-    """Copy a member of a shard into a folder of the shard's name: members of many may share one."""
+def _extract(
+    shard: str, member: str, names: Names, report: CopyReport, how: Way, top: str | None
+) -> None:
+    """Copy a member of a shard into a folder of the shard's name: members of many may share one.
+
+    Args:
+        shard: its file.
+        member: its name there.
+        names: gives the copy its name.
+        report: is told.
+        how: only "copy" can be.
+        top: below which the shard keeps its folders, and the member those in it; None: neither.
+    """
     if how != "copy":
         raise OSError(f"a member of a shard cannot be {_DONE[how]}, only copied")
     data, name = read_member(shard, member), Path(member)
-    target = names.claim(name, Path(Path(shard).stem), data)
+    below = Path(Path(shard).stem)
+    if top:
+        inside = [part for part in name.parent.parts if part not in ("..", name.anchor)]
+        below = Path(os.path.relpath(os.path.dirname(shard), top), below, *inside)
+    target = names.claim(name, below, data)
     _put(name.name, target, report, how, partial(_copy, io.BytesIO(data)))
 
 

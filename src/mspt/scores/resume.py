@@ -247,6 +247,11 @@ def _no_rows(path: Path) -> DataError:
 
 
 def _check_columns(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:
+    if found and found[0] == f"\ufeff{columns[0]}":
+        raise DataError(
+            f"{path}: begins with a byte order mark, so a spreadsheet has saved it anew; resume "
+            "with the file that mspt wrote, or name another file"
+        )
     if tuple(found) != tuple(columns):
         other = sorted(set(found) ^ set(columns))
         raise DataError(
