@@ -586,3 +586,11 @@ def test_closed_streams_are_no_error_and_never_a_files_place(closed: str, tmp_pa
     assert done.returncode == 0
     lines = (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["path", "bad.jpg", str(ORIGINAL)]
+
+
+def test_rows_of_a_list_that_name_no_photo_are_counted(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"path,id\n{ORIGINAL},1\n,2\n{ORIGINAL},3\n,4\n")
+    done = run_cli("score", "--from", "t.csv", "--model", "fast")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert "2 rows of the list name no photo: their cells are empty" in done.stderr

@@ -401,3 +401,24 @@ def test_an_unknown_detector_is_taken_by_explicit_wish_only(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="is not a face detector that is known .*--trust-detector"):
         find_detector(tmp_path / "d.onnx")
     assert find_detector(tmp_path / "d.onnx", trusted=True) == tmp_path / "d.onnx"
+
+
+@needs_detector
+def test_evaluate_takes_the_largest_face(
+    run_cli: RunCli, scorer: Scorer, group: Image.Image, tmp_path: Path
+) -> None:
+    for number in range(3):
+        group.reduce(number + 1).save(tmp_path / f"{number}.png")
+    (tmp_path / "m.csv").write_text("path,mos\n0.png,.9\n1.png,.7\n2.png,.5\n")
+    command = ("evaluate", "m.csv", "--backend", "onnxruntime", "--detect", "--detector", DETECTOR)
+    done = run_cli(*command, "-o", "s.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
+        written = [float(row["score"]) for row in csv.DictReader(file)]
+    largest = [scorer.score_faces(tmp_path / f"{n}.png", max_faces=1)[0].score for n in range(3)]
+    assert written == pytest.approx(largest)
+    Image.new("RGB", (80, 80)).save(tmp_path / "1.png")
+    nobody = run_cli(*command)
+    assert nobody.returncode == 2
+    assert "1 of 3 images cannot be used" in nobody.stderr
+    assert "1.png: no face was found" in nobody.stderr

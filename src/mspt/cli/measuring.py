@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspt.cli.options import BACKEND_HELP, MODEL_HELP, SCALE_HELP, read_scale
+from mspt.cli.options import (
+    BACKEND_HELP,
+    DETECTOR_HELP,
+    MODEL_HELP,
+    SCALE_HELP,
+    TRUST_HELP,
+    read_face_options,
+    read_scale,
+)
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +34,9 @@ if TYPE_CHECKING:
     help="The score of every image, for `mspt compare`: .csv.",
 )
 @click.option("--split", help="Only rows of this split.")
+@click.option("--detect", is_flag=True, help="Score each photo's largest face, not the photo.")
+@click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
+@click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--mos-scale", default="0,1", show_default=True, help=SCALE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
@@ -36,6 +47,9 @@ def evaluate(
     mos_column: str,
     output: Path | None,
     split: str | None,
+    detect: bool,
+    detector: Path | None,
+    trust_detector: bool,
     mos_scale: str,
     as_json: bool,
 ) -> None:
@@ -51,6 +65,7 @@ def evaluate(
             f"--model is given {len(models)} times: evaluate each with -o FILE.csv, then "
             "`mspt compare` the files"
         )
+    read_face_options(detect, detector, None, 0)
     if output and output.suffix.lower() != ".csv":
         raise ConfigError(f"{output}: scores for `mspt compare` are written as .csv")
     if output and output.exists():
@@ -66,8 +81,8 @@ def evaluate(
         known = ", ".join(sorted({entry.split for entry in listed} - {""}))
         there_are = f"there are: {known}" if known else "no row names a split"
         raise ConfigError(f"{manifest}: no row has the split {split!r}; {there_are}")
-    scorer = Scorer(models[0], backend=backend)
-    scores = score_entries(entries, scorer)
+    scorer = Scorer(models[0], backend=backend, detector=detector, trust_detector=trust_detector)
+    scores = score_entries(entries, scorer, largest_face=detect)
     evaluation = evaluate_scores(entries, scores, model=scorer.label)
     if output:
         write_predictions(output, Predictions(entries, scores))

@@ -105,6 +105,11 @@ def read_scale(text: str) -> tuple[float, float]:
     return worst, best
 
 
+def report_gaps(rows: int) -> None:
+    """Say how many rows of a list name no photo."""
+    click.echo(f"{rows} rows of the list name no photo: their cells are empty", err=True)
+
+
 def read_face_options(
     detect: bool, detector: Path | None, max_faces: int | None, min_face: int
 ) -> "FaceSearch | None":

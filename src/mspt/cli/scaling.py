@@ -14,6 +14,7 @@ from mspt.cli.options import (
     extra,
     max_image_option,
     read_face_options,
+    report_gaps,
 )
 from mspt.cli.progress import Progress
 from mspt.errors import ConfigError
@@ -85,7 +86,7 @@ def score(
     faces = read_face_options(detect, detector, max_faces, min_face)
     plan = make_plan(
         inputs,
-        listed=read_list(source, column=column) if source else (),
+        listed=read_list(source, column=column, on_gaps=report_gaps) if source else (),
         column="" if source else column,
         part_photos=part,
         output=output,

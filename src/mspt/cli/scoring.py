@@ -15,6 +15,7 @@ from mspt.cli.options import (
     TRUST_HELP,
     max_image_option,
     read_face_options,
+    report_gaps,
 )
 from mspt.cli.progress import Progress
 from mspt.cli.stopping import listening
@@ -226,7 +227,7 @@ def _read_list_options(
             if given:
                 raise ConfigError(f"{name} is about a list; add --from LIST")
         return ()
-    return tuple(read_list(source, column=column, nul=nul, root=root))
+    return tuple(read_list(source, column=column, nul=nul, root=root, on_gaps=report_gaps))
 
 
 def _some(paths: tuple[str, ...]) -> str:

@@ -29,6 +29,7 @@ from mspt.evaluation.metrics import (
     rmse,
     srcc,
 )
+from mspt.inference.faces import FaceSearch
 from mspt.inference.scorer import Scorer
 
 _MIN_IDENTITIES = 5  # fewer make no interval
@@ -90,15 +91,23 @@ def evaluate(entries: Sequence[Entry], scorer: Scorer, *, resamples: int = 1000)
     return evaluate_scores(entries, score, model=scorer.label, resamples=resamples)
 
 
-def score_entries(entries: Sequence[Entry], scorer: Scorer) -> Vector:
+def score_entries(
+    entries: Sequence[Entry], scorer: Scorer, *, largest_face: bool = False
+) -> Vector:
     """Return the scores, (N,); every entry counts, so a bad image is an error.
+
+    Args:
+        entries: (N,) images.
+        scorer: what scores them.
+        largest_face: score each photo's largest face, not the photo.
 
     Raises:
         DataError: naming the images that cannot be scored.
     """
     check_present(entries)
     scores, problems = list[float | None](), list[str]()
-    for result in scorer.score_many(entry.path for entry in entries):
+    faces = FaceSearch(max_faces=1) if largest_face else None
+    for result in scorer.score_many((entry.path for entry in entries), faces=faces):
         scores.append(result.score)
         if result.score is None:
             problems.append(f"{result.path}: {result.error}")

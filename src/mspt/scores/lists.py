@@ -8,7 +8,7 @@ Out:  the paths in it, as they stand: relative ones mean the working directory, 
 import codecs
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mspt.errors import ConfigError, DataError
@@ -20,7 +20,12 @@ _TABLES = (".csv", ".jsonl", ".parquet")
 
 
 def read_list(
-    source: str, *, column: str = "", nul: bool = False, root: Path | None = None
+    source: str,
+    *,
+    column: str = "",
+    nul: bool = False,
+    root: Path | None = None,
+    on_gaps: Callable[[int], object] = lambda rows: None,
 ) -> list[str]:
     """Return the paths that a list names; empty lines count for nothing.
 
@@ -30,6 +35,7 @@ def read_list(
         column: of a table; default: the first of PATH_COLUMNS that it has.
         nul: whether NUL bytes end the paths of a text, as `find -print0` writes them.
         root: folder that relative paths mean; default: the working directory.
+        on_gaps: told how many rows of a table have an empty cell there, if any.
 
     Raises:
         ConfigError: if `column` or `nul` does not fit the list.
@@ -40,24 +46,27 @@ def read_list(
         raise ConfigError(f"{source} is a table, whose rows no NUL ends; drop -0")
     if column and not is_table:
         raise ConfigError(f"--column {column}: {source} is read as lines, not as a table; drop it")
-    found = list(_column(Path(source), column) if is_table else _lines(source, nul))
+    cells = list(_column(Path(source), column) if is_table else _lines(source, nul))
+    found = [cell for cell in cells if cell]
     if not found:
         raise DataError(f"{source}: names no photo")
+    if is_table and len(found) < len(cells):
+        on_gaps(len(cells) - len(found))
     return [os.path.join(root, path) for path in found] if root else found
 
 
 def _column(path: Path, wanted: str) -> Iterator[str]:
+    """Yield a table's cells, empty ones too."""
     name = wanted
     for line, cells in read_table(path):
         name = name or next((n for n in PATH_COLUMNS if n in cells), "")
         if name not in cells:
             asked = f"no column {wanted!r}" if wanted else "no column that is known to hold paths"
             raise DataError(f"{path}, line {line}: {asked}; it has {', '.join(cells)}; --column")
-        if cells[name]:
-            try:
-                yield file_of(_text(cells[name]))
-            except (TypeError, UnicodeEncodeError) as error:
-                raise DataError(f"{path}, line {line}: {name} is no text: {error}") from error
+        try:
+            yield file_of(_text(cells[name] or ""))
+        except (TypeError, UnicodeEncodeError) as error:
+            raise DataError(f"{path}, line {line}: {name} is no text: {error}") from error
 
 
 def _text(cell: object) -> str:
@@ -83,5 +92,4 @@ def _lines(source: str, nul: bool) -> Iterator[str]:
             path = os.fsdecode(line if nul else line.removesuffix(b"\r"))
         except UnicodeDecodeError as error:  # on Windows, where names are text
             raise DataError(f"{source}, line {number}: is not UTF-8; save the list so") from error
-        if path:
-            yield path
+        yield path
