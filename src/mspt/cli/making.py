@@ -180,6 +180,13 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 @click.option("--model-version", default="", help="Default: a digest of the weights.")
 @click.option("--licence", default="unspecified", show_default=True, help="Of the weights.")
 @click.option("--half", is_flag=True, help="Store weights in 16 bits, if scores move < .002.")
+@click.option(
+    "--mean-with",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="RUN",
+    help="Average the weights of runs that began at the same ones; may be repeated.",
+)
 def export(
     run: Path,
     out: Path,
@@ -190,6 +197,7 @@ def export(
     model_version: str,
     licence: str,
     half: bool,
+    mean_with: tuple[Path, ...],
 ) -> None:
     """Write a run's network as one ONNX file, if its scores equal torch's on real images.
 
@@ -204,9 +212,9 @@ def export(
 
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: a model file's name ends in .onnx")
-    checkpoint = find_checkpoint(run, stage)
-    state = load_state(checkpoint)
-    config = state.run
+    checkpoints = [find_checkpoint(each, stage) for each in (run, *mean_with)]
+    states = [load_state(checkpoint) for checkpoint in checkpoints]
+    config = states[0].run
     entries = read_manifest(reference, labels="ignored") if reference else read_run_data(config)[1]
     release = Release(
         name=name or out.stem,
@@ -215,7 +223,9 @@ def export(
         reference_description=reference_name or str(reference or f"val images of {config.name}"),
         half=half,
     )
-    if not state.is_last:
-        click.echo(f"note: {checkpoint.name} is not the end of {config.name}'s training", err=True)
-    difference = export_model(checkpoint, out, entries, release)
+    for checkpoint, state in zip(checkpoints, states, strict=True):
+        if not state.is_last:
+            end = f"the end of {state.run.name}'s training"
+            click.echo(f"note: {checkpoint.name} is not {end}", err=True)
+    difference = export_model(checkpoints, out, entries, release)
     click.echo(f"{out}: {out.stat().st_size} bytes, at most {difference:.1e} away from torch")

@@ -9,10 +9,12 @@ state.json             run config, a digest of its data, stage, step, InputSpec;
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -145,6 +147,35 @@ def load_network(folder: Path) -> Network:
     except RuntimeError as error:
         raise ModelError(f"{path}: not weights of this network: {error}") from error
     return network.eval()
+
+
+def load_mean(folders: Sequence[Path]) -> Network:
+    """Return a network whose weights are the mean of several checkpoints' averaged ones.
+
+    Runs that begin at the same weights may be averaged, others not: "Model soups", Wortsman et al.
+    2022, arXiv 2203.05482.
+
+    Raises:
+        ModelError: if their networks or inputs differ, naming two.
+    """
+    first = load_state(folders[0])
+    for folder in folders[1:]:
+        other = load_state(folder)
+        if (other.run.network, other.spec) != (first.run.network, first.spec):
+            raise ModelError(
+                f"{folders[0]} and {folder} have other networks or inputs "
+                f"({first.run.network}, {first.spec.crop_side} px; {other.run.network}, "
+                f"{other.spec.crop_side} px); their weights have no mean"
+            )
+    network = load_network(folders[0])
+    weights = [load_network(folder).state_dict() for folder in folders]
+    network.load_state_dict(
+        {
+            name: torch.stack([each[name].double() for each in weights]).mean(0).to(tensor.dtype)
+            for name, tensor in weights[0].items()
+        }
+    )
+    return network
 
 
 def checkpoint_name(stage: int, step: int) -> str:

@@ -9,7 +9,7 @@ import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -29,7 +29,7 @@ from mspt.inference.models import ModelInfo, Reference
 from mspt.inference.session import Session
 from mspt.training.backbones import Network
 from mspt.training.batches import to_pixels
-from mspt.training.checkpoint import WEIGHTS, State, load_network, load_state
+from mspt.training.checkpoint import WEIGHTS, State, load_mean, load_state
 from mspt.training.cost import measure_cost
 from mspt.training.lineage import describe_training
 
@@ -65,18 +65,26 @@ class _RgbNetwork(nn.Module):
 
 
 def export_model(
-    checkpoint: Path, out: Path, reference: Sequence[Entry], release: Release
+    checkpoints: Sequence[Path], out: Path, reference: Sequence[Entry], release: Release
 ) -> float:
     """Write the model file and return the largest difference found between the two runtimes.
 
+    Args:
+        checkpoints: one, or several whose weights are averaged.
+        out: the file.
+        reference: images that percentiles refer to.
+        release: what the file says of itself.
+
     Raises:
-        ModelError: if they differ by more than allowed; then nothing is written.
+        ModelError: if they differ by more than allowed, or checkpoints have no mean; then nothing
+            is written.
         ImageError: if a reference image cannot be decoded.
     """
-    state, network = load_state(checkpoint), load_network(checkpoint)
+    states, network = list(map(load_state, checkpoints)), load_mean(checkpoints)
+    state = states[0]
     if not release.version:
-        release = replace(release, version=_digest(checkpoint / WEIGHTS))
-    info = _describe(network, state, release)
+        release = replace(release, version=_digest(folder / WEIGHTS for folder in checkpoints))
+    info = _describe(network, states, release)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model.onnx"
         write_onnx(network, state.spec.crop_side, draft)
@@ -106,20 +114,22 @@ def export_model(
     return difference
 
 
-def _digest(file: Path) -> str:
-    return sha256(file.read_bytes()).hexdigest()[:8]
+def _digest(files: Iterable[Path]) -> str:
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
 
 
-def _describe(network: Network, state: State, release: Release) -> ModelInfo:
+def _describe(network: Network, states: Sequence[State], release: Release) -> ModelInfo:
     """Return what the file says of itself, but for the distribution, which needs its scores."""
-    cost = measure_cost(network, state.spec.crop_side)
+    spec = states[0].spec
+    cost = measure_cost(network, spec.crop_side)
+    trainings = list(map(describe_training, states))
     return ModelInfo(
         name=release.name,
         version=release.version,
-        spec=state.spec,
+        spec=spec,
         params=cost.params,
         gflops=cost.gflops,
-        training=describe_training(state),
+        training=trainings[0] if len(trainings) == 1 else {"mean of": trainings},
         reference=Reference(description="", quantiles=(0.0, 1.0)),
         licence=release.licence,
     )
