@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 from conftest import train_tiny
 from safetensors import SafetensorError
 
@@ -16,7 +17,7 @@ from mspt.inference.scorer import Scorer
 from mspt.spec import square_spec
 from mspt.training import checkpoint as checkpoint_module
 from mspt.training import export
-from mspt.training.checkpoint import latest_checkpoint, load_network, load_state
+from mspt.training.checkpoint import latest_checkpoint, load_mean, load_network, load_state
 from mspt.training.config import RunConfig
 from mspt.training.engine import score_frames
 from mspt.training.frames import build_frames
@@ -40,7 +41,7 @@ def test_training_learns_and_the_export_scores_alike(
 
     entries = read_manifest(manifest)
     release = export.Release(name="t", version="3", licence="MIT", reference_description="made up")
-    difference = export.export_model(checkpoint, tmp_path / "t.onnx", entries, release)
+    difference = export.export_model([checkpoint], tmp_path / "t.onnx", entries, release)
     assert difference <= export.MAX_DIFFERENCE
     assert b".py" not in (tmp_path / "t.onnx").read_bytes(), "a path of the exporting machine"
     scorer = Scorer(tmp_path / "t.onnx", backend="onnxruntime")
@@ -51,7 +52,7 @@ def test_training_learns_and_the_export_scores_alike(
     scores = [scorer.score(entry.path).score for entry in entries]
 
     half = export.export_model(
-        checkpoint, tmp_path / "h.onnx", entries, replace(release, half=True)
+        [checkpoint], tmp_path / "h.onnx", entries, replace(release, half=True)
     )
     assert 0 < half <= export.MAX_HALF_DIFFERENCE
     whole_size, half_size = ((tmp_path / f"{n}.onnx").stat().st_size for n in "th")
@@ -80,7 +81,7 @@ def test_an_export_that_scores_differently_is_not_written(
     monkeypatch.setattr(export, "_largest_difference", lambda *args: difference)
     release = export.Release(name="t", version="3", licence="MIT", reference_description="")
     with pytest.raises(ModelError, match="is not written: torch and onnxruntime differ by"):
-        export.export_model(checkpoint, tmp_path / "t.onnx", read_manifest(manifest), release)
+        export.export_model([checkpoint], tmp_path / "t.onnx", read_manifest(manifest), release)
     assert not (tmp_path / "t.onnx").exists()
 
 
@@ -132,7 +133,7 @@ def test_a_reference_that_cannot_be_read_is_named(run: RunConfig, tmp_path: Path
     bad.touch()
     release = export.Release(name="t", version="1", licence="MIT", reference_description="")
     with pytest.raises(ImageError, match=r"bad\.png: the file is empty"):
-        export.export_model(checkpoint, tmp_path / "t.onnx", [Entry(path=bad, mos=1)], release)
+        export.export_model([checkpoint], tmp_path / "t.onnx", [Entry(path=bad, mos=1)], release)
 
 
 def test_a_checkpoint_of_another_version_says_so(run: RunConfig, tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_model_file_knows_its_lineage(run: RunConfig, manifest: Path, tmp_path
     train_tiny(second, tmp_path / "second")
     checkpoint = find_checkpoint(tmp_path / "second")
     release = export.Release(name="t", version="1", licence="MIT", reference_description="made up")
-    export.export_model(checkpoint, tmp_path / "t.onnx", read_manifest(manifest), release)
+    export.export_model([checkpoint], tmp_path / "t.onnx", read_manifest(manifest), release)
     training = Scorer(tmp_path / "t.onnx", backend="onnxruntime").info.training
     parent = training["init"]["training"]
     assert (training["run"], parent["run"]) == ("second", "first")
@@ -177,3 +178,32 @@ def test_a_run_is_found_by_its_folder_its_file_and_its_stage(
         find_checkpoint(Path("out/tiny"), stage=7)
     with pytest.raises(ConfigError, match=r"none\.toml: no such file"):
         find_checkpoint(Path("none.toml"))
+
+
+def test_the_mean_of_two_runs_is_the_mean_of_their_weights(
+    run: RunConfig, manifest: Path, tmp_path: Path
+) -> None:
+    first = train_tiny(run, tmp_path / "first")
+    second = train_tiny(run.model_copy(update={"seed": 1}), tmp_path / "second")
+    release = export.Release(name="m", licence="MIT", reference_description="made up")
+    entries = read_manifest(manifest)
+    export.export_model([first, second], tmp_path / "m.onnx", entries, release)
+    mean = load_mean([first, second]).state_dict()
+    for name, one in load_network(first).state_dict().items():
+        other = load_network(second).state_dict()[name]
+        if one.is_floating_point():
+            assert torch.allclose(mean[name], (one + other) / 2, atol=1e-6), name
+    trainings = Scorer(tmp_path / "m.onnx").info.training["mean of"]
+    assert [training["seed"] for training in trainings] == [run.seed, 1]
+    alone = Scorer(tmp_path / "m.onnx").info.label
+    export.export_model([first], tmp_path / "f.onnx", entries, release)
+    assert Scorer(tmp_path / "f.onnx").info.label != alone
+
+
+def test_other_networks_have_no_mean(run: RunConfig, tmp_path: Path) -> None:
+    first, other = (train_tiny(run, tmp_path / name) for name in ("first", "other"))
+    state = json.loads((other / "state.json").read_text())
+    state["input_spec"] |= {"short_side": 96, "crop_side": 96}
+    (other / "state.json").write_text(json.dumps(state))
+    with pytest.raises(ModelError, match=r"64 px; mspt, 96 px\); their weights have no mean"):
+        load_mean([first, other])
