@@ -179,6 +179,11 @@ def row_of(path: str, **cells: object) -> dict[str, str]:
 BOX = {"x1": 10.0, "y1": 10.0, "x2": 40.0, "y2": 50.0}
 
 
+def test_a_video_that_is_listed_twice_may_begin_again() -> None:
+    asked = Asked(model="base@1", every_s=0.5)
+    asked.check_row(Path("s.csv"), row_of("v.mp4#t=0.000"), row_of("v.mp4#t=0.500"))
+
+
 @pytest.mark.parametrize(
     ("rows", "asked", "option"),
     [

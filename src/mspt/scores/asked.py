@@ -76,6 +76,8 @@ class Asked:
         first, second = split_frame(before["path"]), split_frame(cells["path"])
         if not (self.every_s and first and second and first[0] == second[0]):
             return ""
+        if second[1] < first[1]:  # the video is listed twice
+            return ""
         earliest, latest = max(0.0, first[1] - _ROUNDED_S), second[1] + _ROUNDED_S
         is_due = math.floor(latest / self.every_s) > math.floor(earliest / self.every_s)
         return "" if is_due else "--every"
