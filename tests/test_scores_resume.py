@@ -20,7 +20,8 @@ from mspt.errors import ConfigError, WriteError
 from mspt.inference.faces import FaceSearch
 from mspt.inference.scorer import Scorer
 from mspt.inference.video import NOT_OPENED
-from mspt.results import COLUMNS
+from mspt.inference.video_whole import Clock
+from mspt.results import COLUMNS, FaceBox
 from mspt.scores import read
 from mspt.scores.asked import Asked
 from mspt.scores.read import open_scores
@@ -439,3 +440,35 @@ def test_a_file_that_a_spreadsheet_saved_is_named(run_cli: RunCli, tmp_path: Pat
     assert done.returncode == 2
     assert "s.csv: begins with a byte order mark, so a spreadsheet has saved it" in done.stderr
     assert (tmp_path / "s.csv").read_bytes() == whole
+
+
+def test_rows_about_faces_alone_are_not_gone_on_with_without(tmp_path: Path) -> None:
+    nobody = row_of("a.jpg", status="no_face", n_faces=0, error="no face was found")
+    with pytest.raises(ConfigError, match="was begun with --detect"):
+        Asked(model="base@1").check_row(tmp_path, nobody, None)
+    broken = row_of("a.jpg", status="unreadable")
+    Asked(model="base@1").check_row(tmp_path, broken, None)
+
+
+def test_a_photo_that_lacks_faces_is_cut_though_it_is_not_listed(tmp_path: Path) -> None:
+    output, face = tmp_path / "s.csv", Scorer("fast").score(ORIGINAL)
+    box = FaceBox(x1=0, y1=0, x2=9, y2=9, det_score=0.9)
+    with RowWriter(output) as rows:
+        rows.write(replace(face, path="a", face=0, n_faces=1, box=box))
+        rows.write(replace(face, path="b", face=0, n_faces=2, box=box))
+    kept = prepare_output(
+        output, COLUMNS, resume=True, overwrite=False, images=["c"],
+        asked=Asked(model=face.model, faces=FaceSearch()),
+    )  # fmt: skip
+    assert kept.photos == {"a": 1}
+
+
+@pytest.mark.parametrize("rate", [24, 25, 29.97, 30, 32, 48, 50, 60, 64, 120, 240])
+@pytest.mark.parametrize("every", [0.0333, 0.1, 1 / 3, 0.5, 0.7, 1.0])
+def test_frames_of_the_same_interval_are_never_refused(rate: float, every: float) -> None:
+    clock, asked, before = Clock(every), Asked(model="base@1", every_s=every), None
+    for number in range(round(40 * rate)):
+        if clock.is_due(number / rate, 1 / rate):
+            cells = row_of(f"v.mp4#t={clock.time_s:.3f}")
+            asked.check_row(Path("s.csv"), cells, before)
+            before = cells

@@ -1,6 +1,8 @@
 """Photos in .tar shards: scored, chosen, copied and shown like files."""
 
 import csv
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -94,7 +96,7 @@ def test_a_torn_shard_gives_what_comes_before_its_end(tmp_path: Path) -> None:
     torn = tmp_path / "torn.tar"
     torn.write_bytes(whole[: 512 + len(PHOTO) + 2000])
     assert read_member(str(torn), "a.png") == PHOTO
-    with pytest.raises(DecodeError, match=r"torn\.tar ends early, within b\.png|no member b\.png"):
+    with pytest.raises(DecodeError, match=r"torn\.tar ends early"):
         read_member(str(torn), "b.png")
 
 
@@ -110,3 +112,57 @@ def test_a_tree_of_shards_keeps_their_folders_and_those_inside(
     assert done.returncode == 0, done.stderr
     copies = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png"))
     assert copies == ["out/x/s/b.png", "out/x/s/deep/a.png", "out/y/s/b.png", "out/y/s/deep/a.png"]
+
+
+def test_a_tree_of_a_shard_that_lies_here(run_cli: RunCli, tmp_path: Path) -> None:
+    make_tar(tmp_path / "s.tar", {"./deep/a.png": PHOTO})
+    run_cli("score", "s.tar", "-o", "s.csv", "--model", "fast")
+    done = run_cli("filter", "s.csv", "--top", "9", "--copy-to", "out", "--tree")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/s/deep/a.png").read_bytes() == PHOTO
+
+
+def test_names_in_a_shard_may_begin_with_a_dot(tmp_path: Path) -> None:
+    shard = make_tar(tmp_path / "s.tar", {"./a.png": PHOTO})
+    assert read_member(str(shard), "a.png") == read_member(str(shard), "./a.png") == PHOTO
+
+
+@pytest.mark.parametrize("kept", range(6))
+def test_a_shard_with_two_members_of_one_name_is_resumed(
+    kept: int, run_cli: RunCli, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in ("1.png", "2.png", "1.png", "3.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(PHOTO)
+            tar.addfile(info, io.BytesIO(PHOTO))
+    (tmp_path / "p.png").write_bytes(PHOTO)
+    command = ("score", "s.tar", "p.png", "-o", "s.csv", "--model", "fast")
+    run_cli(*command)
+    whole = (tmp_path / "s.csv").read_bytes()
+    (tmp_path / "s.csv").write_bytes(b"".join(whole.splitlines(keepends=True)[: kept + 1]))
+    done = run_cli(*command, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "s.csv").read_bytes() == whole
+
+
+def test_rows_of_some_members_do_not_pass_for_a_shard(run_cli: RunCli, tmp_path: Path) -> None:
+    make_tar(tmp_path / "s.tar", dict.fromkeys(("1.png", "2.png"), PHOTO))
+    (tmp_path / "p.png").write_bytes(PHOTO)
+    options = ("-o", "s.csv", "--model", "fast")
+    run_cli("score", "s.tar/1.png", "p.png", *options)
+    before = (tmp_path / "s.csv").read_bytes()
+    done = run_cli("score", "s.tar", "p.png", *options, "--resume")
+    assert done.returncode == 2
+    assert "has rows of some members of s.tar, such as s.tar/1.png, and" in done.stderr
+    both = run_cli("score", "s.tar", "s.tar/2.png", *options, "--resume")
+    assert both.returncode == 2
+    assert "s.tar/2.png lies in s.tar, which is listed, too" in both.stderr
+    assert (tmp_path / "s.csv").read_bytes() == before
+
+
+def test_members_are_evaluated(run_cli: RunCli, tmp_path: Path) -> None:
+    make_tar(tmp_path / "s.tar", dict.fromkeys(("1.png", "2.png", "3.png"), PHOTO))
+    (tmp_path / "m.csv").write_text("path,mos\ns.tar/1.png,.2\ns.tar/2.png,.4\ns.tar/3.png,.6\n")
+    done = run_cli("evaluate", "m.csv", "--model", "fast")
+    assert done.returncode == 0, done.stderr

@@ -213,7 +213,11 @@ def export(
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: a model file's name ends in .onnx")
     checkpoints = [find_checkpoint(each, stage) for each in (run, *mean_with)]
+    if len({checkpoint.resolve() for checkpoint in checkpoints}) < len(checkpoints):
+        raise ConfigError("--mean-with names a run twice, or the run itself")
     states = [load_state(checkpoint) for checkpoint in checkpoints]
+    if any(state.parent != states[0].parent for state in states):
+        click.echo("note: these runs began at different weights; look at the scores", err=True)
     config = states[0].run
     entries = read_manifest(reference, labels="ignored") if reference else read_run_data(config)[1]
     release = Release(

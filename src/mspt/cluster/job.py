@@ -260,7 +260,7 @@ def _check_somebody_listens(address: str | None) -> None:
         return
     try:
         socket.create_connection((found[1], int(found[2])), _CONNECT_S).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise ClusterError(
             f"{address}: no cluster can be reached there ({error}); `ray status` on its head says "
             "whether it runs, `ray start --head` names its address"

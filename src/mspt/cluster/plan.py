@@ -196,6 +196,8 @@ def _parts_of_table(address: str, column: str, part_photos: int) -> Iterator[Par
     if not found:
         asked = f"no column {column!r}" if column else "no column that is known to hold images"
         raise DataError(f"{address}: {asked}; it has {', '.join(schema.names)}; --column")
+    if schema.names.count(found) > 1:
+        raise DataError(f"{address}: has two columns {found!r}; name another one by --column")
     kind = schema.field(found).type
     if not holds_paths(kind) and not _holds_images(kind):
         raise DataError(

@@ -16,6 +16,7 @@ from typing import Literal
 from mspt.errors import DataError
 from mspt.files import TruePaths, whole_file
 from mspt.image.formats import SUFFIXES
+from mspt.inference.inputs import split_member
 
 SPLITS = ("train", "val", "test")
 Labels = Literal["needed", "optional", "ignored"]
@@ -52,8 +53,9 @@ def check_present(entries: Sequence[Entry]) -> None:
     Raises:
         DataError: naming them.
     """
-    missing = [f"{e.path}: no such file" for e in entries if not e.path.is_file()]
-    refuse_images(missing, len(entries))
+    paths = [entry.path for entry in entries]
+    missing = [path for path in paths if not (path.is_file() or split_member(str(path)))]
+    refuse_images([f"{path}: no such file" for path in missing], len(entries))
 
 
 def refuse_images(problems: Sequence[str], count: int) -> None:

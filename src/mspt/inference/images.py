@@ -41,7 +41,8 @@ def refuse_single(images: object) -> None:
     is_array = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim <= 3
     if isinstance(images, kinds) or is_array or hasattr(images, "read"):
         raise TypeError("score_many takes several images; for a single one there is score")
-    iter(images)  # type: ignore[call-overload]
+    if not (hasattr(images, "__iter__") or hasattr(images, "__getitem__")):
+        raise TypeError(f"score_many takes several images; {type(images).__name__} is not iterable")
 
 
 def to_rgb(image: ImageLike, reserve: Reserve | None = None, max_bytes: int = MAX_BYTES) -> RGB:

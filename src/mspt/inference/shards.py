@@ -7,7 +7,6 @@ Out:  the members that may be photos, and their bytes; captions and the like are
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -40,6 +39,15 @@ def read_members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
         raise DecodeError(f"the shard ends early or is damaged: {error}") from error
 
 
+def names_in(shard: str) -> set[str]:
+    """Return the names of a shard's photos; none if it cannot be read to its end."""
+    try:
+        with tarfile.open(shard, mode="r:") as tar:
+            return {member.name for member in filter(_may_be_photo, tar)}
+    except (tarfile.TarError, EOFError, OSError):
+        return set()
+
+
 def _may_be_photo(member: tarfile.TarInfo) -> bool:
     parts = member.name.removeprefix("./").split("/")
     is_hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
@@ -53,12 +61,19 @@ def read_member(shard: str, name: str) -> bytes:
         DecodeError: if the shard cannot be read, or has no such member.
     """
     try:
-        first, size = _places_in(shard, Path(shard).stat().st_mtime_ns)[name]
+        places, is_whole = _places_in(shard, Path(shard).stat().st_mtime_ns)
+        if not (place := places.get(name) or places.get(f"./{name}")):
+            raise (
+                MissingFileError(f"{shard} has no member {name}")
+                if is_whole
+                else DecodeError(f"{shard} ends early or is damaged, before {name}")
+            )
+        first, size = place
         with Path(shard).open("rb") as file:
             file.seek(first)
             data = file.read(min(size, MAX_BYTES + 1))
-    except KeyError as error:
-        raise MissingFileError(f"{shard} has no member {name}") from error
+    except MissingFileError:
+        raise
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DecodeError(f"{shard} cannot be read: {error}") from error
     if len(data) < min(size, MAX_BYTES + 1):
@@ -67,13 +82,17 @@ def read_member(shard: str, name: str) -> bytes:
 
 
 @lru_cache(_KNOWN_SHARDS)
-def _places_in(shard: str, changed_ns: int) -> dict[str, tuple[int, int]]:
-    """Return where each member's bytes begin and how many there are; anew if the shard changed.
+def _places_in(shard: str, changed_ns: int) -> tuple[dict[str, tuple[int, int]], bool]:
+    """Return where each member's bytes begin and how many there are, and whether that is all.
 
-    Of a shard that ends early these are the members before its end, as in `read_members`.
+    It is asked anew if the shard changed. Of a shard that ends early these are the members before
+    its end, as in `read_members`.
     """
     places = dict[str, tuple[int, int]]()
-    with tarfile.open(shard, mode="r:") as tar, suppress(tarfile.TarError, EOFError):
-        for member in filter(tarfile.TarInfo.isfile, tar):
-            places[member.name] = member.offset_data, member.size
-    return places
+    with tarfile.open(shard, mode="r:") as tar:
+        try:
+            for member in filter(tarfile.TarInfo.isfile, tar):
+                places[member.name] = member.offset_data, member.size
+        except (tarfile.TarError, EOFError):
+            return places, False
+    return places, True

@@ -78,10 +78,8 @@ def split_frame(name: str) -> tuple[str, float] | None:
     video, mark, time = name.rpartition(FRAME_MARK)
     if not mark or not is_video(video):
         return None
-    try:
-        return video, float(time)
-    except ValueError:
-        return None
+    is_time = re.fullmatch(r"\d+\.\d+", time)
+    return (video, float(time)) if is_time else None
 
 
 def open_shots(

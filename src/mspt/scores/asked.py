@@ -15,7 +15,7 @@ from mspt.inference.video import NOT_OPENED, split_frame
 from mspt.limits import MAX_PIXELS
 
 TextCells = dict[str, str]
-_ROUNDED_S = 0.0005  # by which a frame's name may be off its time
+_ROUNDED_S = 0.00051  # by which a frame's name may be off its time, and a little
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,9 @@ class Asked:
                 f"{file}: its rows are by {cells['model']}, not by {self.model}; resume with the "
                 "model and backend that it was begun with, or name another file"
             )
-        if (self.faces is not None) != bool(cells["n_faces"]) and cells["status"] == "ok":
+        is_about_faces = bool(cells["n_faces"])
+        tells = is_about_faces or cells["status"] == "ok"
+        if tells and is_about_faces != (self.faces is not None):
             option = "without --detect" if self.faces else "with --detect"
             raise ConfigError(f"{file}: was begun {option}; resume likewise, or name another file")
         option = self._unlike(cells) or (self._unlike_order(before, cells) if before else "")
@@ -71,7 +73,7 @@ class Asked:
         """Return the option that gives other rows in between, such as further faces."""
         if before["path"] == cells["path"]:
             return ""
-        if before["face"] and int(before["face"]) + 1 < self._most_faces(before):
+        if self.lacks_faces(before):
             return "--max-faces"
         first, second = split_frame(before["path"]), split_frame(cells["path"])
         if not (self.every_s and first and second and first[0] == second[0]):
@@ -81,6 +83,10 @@ class Asked:
         earliest, latest = max(0.0, first[1] - _ROUNDED_S), second[1] + _ROUNDED_S
         is_due = math.floor(latest / self.every_s) > math.floor(earliest / self.every_s)
         return "" if is_due else "--every"
+
+    def lacks_faces(self, last: TextCells) -> bool:
+        """Tell whether rows of further faces ought to follow the last row of a photo."""
+        return bool(last["face"]) and int(last["face"]) + 1 < self._most_faces(last)
 
     def _most_faces(self, cells: TextCells) -> int:
         found = int(cells["n_faces"])

@@ -238,7 +238,7 @@ def _extract(
     below = Path(Path(shard).stem)
     if top:
         inside = [part for part in name.parent.parts if part not in ("..", name.anchor)]
-        below = Path(os.path.relpath(os.path.dirname(shard), top), below, *inside)
+        below = Path(os.path.relpath(os.path.dirname(shard) or ".", top), below, *inside)
     target = names.claim(name, below, data)
     _put(name.name, target, report, how, partial(_copy, io.BytesIO(data)))
 

@@ -10,13 +10,14 @@ Parquet cannot be appended to: rows wait in NAME.parquet.rows.jsonl until the ru
 import csv
 import json
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mspt.errors import ConfigError, DataError, MsptError
 from mspt.files import check_unclaimed, claim
 from mspt.inference.inputs import same_path, split_member
+from mspt.inference.shards import is_shard, names_in
 from mspt.inference.video import split_frame
 from mspt.scores.asked import Asked
 from mspt.scores.read import file_of, open_scores, read_table, write_rows
@@ -121,7 +122,9 @@ def _cut_back(
     names: Sequence[str] | None,
 ) -> Kept:
     """Cut a file behind its last whole photo; return what stays."""
-    again = None if names is None else frozenset(names)
+    again = None if names is None else Counter(names)
+    if again:
+        _check_apart(again)
     with path.open("r+", encoding="utf-8") as file:
         claim(file)
         photos, size = _whole_rows(path, columns, asked, again)
@@ -129,29 +132,65 @@ def _cut_back(
     return Kept(photos, size)
 
 
+def _check_apart(listed: Counter[str]) -> None:
+    """Refuse a shard beside one of its members: whose rows are those of the member?
+
+    Raises:
+        ConfigError: naming the member.
+    """
+    for name in listed:
+        if (member := split_member(file_of(name))) and same_name(member[0]) in listed:
+            raise ConfigError(
+                f"{name} lies in {member[0]}, which is listed, too, so that --resume cannot tell "
+                "whose rows are there; list one of them"
+            )
+
+
 def _whole_rows(
-    path: Path, columns: Sequence[str], asked: Asked, again: frozenset[str] | None
+    path: Path, columns: Sequence[str], asked: Asked, again: Counter[str] | None
 ) -> Kept:
     """Return the photos whose rows are whole, and where they end."""
-    done = Counter[str]()
+    done, listed = Counter[str](), again or Counter[str]()
+    members = set[str]()  # of the latest photo, if it is a listed shard: whose rows are there
     photo, first, start, end, last = "", None, 0, 0, None
     for stop, cells in _rows_of(path, columns):
         try:
             asked.check_row(path, cells, last)
         except ValueError as error:  # a number that is none
             raise _no_rows(path) from error
-        name = _photo_of(cells["path"], again or ())
+        name = _photo_of(cells["path"], listed)
         row = cells["path"], cells["face"]
-        if name != photo or row == first:
+        if name != photo or (row == first and done[name] < listed[name]):
+            if members:
+                _check_all_there(path, photo, members)
+                members.clear()
             photo, first, start = name, row, end
             done[name] += 1
+        if name in listed and is_shard(file_of(name)):
+            members.add(cells["path"])
         end, last = stop, cells
     if last is not None:
-        if again is None or photo in again:
+        if again is None or photo in again or asked.lacks_faces(last):
             done[photo] -= 1  # its rows may not be all: it is scored once more
         else:
             start = end
     return Kept(+done, start if last is not None else _head_of(path, columns))
+
+
+def _check_all_there(path: Path, shard: str, rows: Collection[str]) -> None:
+    """Refuse rows of some members of a shard for the whole: they were listed by name.
+
+    Raises:
+        ConfigError: naming the shard.
+    """
+    lacking = names_in(file_of(shard)) - {
+        member[1] for r in rows if (member := split_member(file_of(r)))
+    }
+    if lacking:
+        raise ConfigError(
+            f"{path}: has rows of some members of {shard}, such as {min(rows)}, and none of "
+            f"{min(lacking)}; list what was listed before, or name another file"
+        )
 
 
 def _photo_of(path: str, listed: Container[str]) -> str:

@@ -163,12 +163,11 @@ def load_mean(folders: Sequence[Path]) -> Network:
         other = load_state(folder)
         if (other.run.network, other.spec) != (first.run.network, first.spec):
             raise ModelError(
-                f"{folders[0]} and {folder} have other networks or inputs "
-                f"({first.run.network}, {first.spec.crop_side} px; {other.run.network}, "
-                f"{other.spec.crop_side} px); their weights have no mean"
+                f"{folders[0]} and {folder} have other networks or inputs ({first.run.network}, "
+                f"{first.spec}; {other.run.network}, {other.spec}); their weights have no mean"
             )
-    network = load_network(folders[0])
-    weights = [load_network(folder).state_dict() for folder in folders]
+    networks = [load_network(folder) for folder in folders]
+    network, weights = networks[0], [each.state_dict() for each in networks]
     network.load_state_dict(
         {
             name: torch.stack([each[name].double() for each in weights]).mean(0).to(tensor.dtype)
