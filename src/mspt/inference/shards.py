@@ -42,16 +42,20 @@ def read_members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
 def names_in(shard: str) -> set[str]:
     """Return the names of a shard's photos; none if it cannot be read to its end."""
     try:
-        with tarfile.open(shard, mode="r:") as tar:
-            return {member.name for member in filter(_may_be_photo, tar)}
-    except (tarfile.TarError, EOFError, OSError):
+        places, is_whole = _places_in(shard, Path(shard).stat().st_mtime_ns)
+    except (tarfile.TarError, OSError):
         return set()
+    return set(filter(_names_photo, places)) if is_whole else set()
 
 
 def _may_be_photo(member: tarfile.TarInfo) -> bool:
-    parts = member.name.removeprefix("./").split("/")
+    return member.isfile() and _names_photo(member.name)
+
+
+def _names_photo(name: str) -> bool:
+    parts = name.removeprefix("./").split("/")
     is_hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
-    return member.isfile() and not is_hidden and not other_kind(member.name)
+    return not is_hidden and not other_kind(name)
 
 
 def read_member(shard: str, name: str) -> bytes:
@@ -62,20 +66,16 @@ def read_member(shard: str, name: str) -> bytes:
     """
     try:
         places, is_whole = _places_in(shard, Path(shard).stat().st_mtime_ns)
-        if not (place := places.get(name) or places.get(f"./{name}")):
-            raise (
-                MissingFileError(f"{shard} has no member {name}")
-                if is_whole
-                else DecodeError(f"{shard} ends early or is damaged, before {name}")
-            )
-        first, size = place
+        first, size = places.get(name) or places.get(f"./{name}") or (None, 0)
         with Path(shard).open("rb") as file:
-            file.seek(first)
+            file.seek(first or 0)
             data = file.read(min(size, MAX_BYTES + 1))
-    except MissingFileError:
-        raise
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, OSError) as error:
         raise DecodeError(f"{shard} cannot be read: {error}") from error
+    if first is None and is_whole:
+        raise MissingFileError(f"{shard} has no member {name}")
+    if first is None:
+        raise DecodeError(f"{shard} ends early or is damaged, before {name}")
     if len(data) < min(size, MAX_BYTES + 1):
         raise DecodeError(f"{shard} ends early, within {name}")
     return data
