@@ -186,11 +186,22 @@ def test_thousands_of_near_copies_are_one_group() -> None:
     assert peak < 20 * 2**20
 
 
-def test_of_equals_the_earlier_stays_and_any_score_beats_none() -> None:
-    def row(path: str, score: float | None) -> scores.ScoreRow:
-        return scores.ScoreRow(1, path, score, "ok" if score is not None else "no_face", {})
+def row(path: str, score: float | None, *, side_px: object = "") -> scores.ScoreRow:
+    cells = {"width": side_px, "height": side_px}
+    return scores.ScoreRow(1, path, score, "ok" if score is not None else "no_face", cells)
 
+
+def test_of_equals_the_earlier_stays_and_any_score_beats_none() -> None:
     rows = [row("a", 0.5), row("b", 0.5), row("c", None), row("d", 0.1), row("e", 0.9)]
     assert scores.beaten(rows, [["a", "b"], ["c", "d"]]) == {"b", "c"}
     faces = [row("a", 0.2), row("b", 0.5), row("a", 0.8)]
     assert scores.beaten(faces, [["a", "b"]]) == {"b"}, "a photo counts by its best face"
+
+
+def test_of_copies_that_score_alike_the_one_of_most_pixels_stays() -> None:
+    rows = [row("half", 0.61, side_px="320"), row("whole", 0.6, side_px=640), row("d", 0.599)]
+    assert scores.beaten(rows, [["half", "whole", "d"]]) == {"half", "d"}
+    blurred = [row("sharp", 0.63, side_px="320"), row("blurred", 0.6, side_px="640")]
+    assert scores.beaten(blurred, [["sharp", "blurred"]]) == {"blurred"}, "further than CLOSE"
+    odd = [row("a", 0.5, side_px="nan"), row("b", 0.51, side_px="wide")]
+    assert scores.beaten(odd, [["a", "b"]]) == {"a"}, "sizes that are none do not count"

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.evidence import groups, labelled, mild, pairs, people, photos, steady
 from benchmarks.evidence.pages import fill_page
-from benchmarks.evidence.peers import BRISQUE, SHARPNESS, brisque_of, has_brisque, sharpness_of
+from benchmarks.evidence.peers import SHARPNESS, installed_peers, sharpness_of
 from benchmarks.evidence.tables import brief, number, table
 from labels.apply import count_faults, grades_of_photos, photo_of
 from PIL import Image
@@ -97,7 +97,7 @@ def main() -> None:
         models[name] = file
     values = {name: photos.scores_by(model) for name, model in models.items()}
     values[SHARPNESS] = sharpness_of
-    peers = values | ({BRISQUE: brisque_of} if has_brisque() else {})
+    peers = values | installed_peers()
     parts: dict[str, list[str]] = {}
     graders = photos.measure(options.photos, "test", peers)
     parts["photos"] = list(photos.photos_table(graders))

@@ -1,19 +1,23 @@
-"""What older, hand-made measures say of the same pixels: sharpness alone, and BRISQUE.
+"""What older, hand-made measures say of the same pixels: sharpness alone, BRISQUE, and NIQE.
 
 In:   paths of photos.
 Out:  a value for each, (N,), higher is better; of the 640 px square that models see.
 
-BRISQUE (Mittal et al., IEEE TIP 2012) is the package `brisque` with its own weights. It needs a C
-compiler and reads a pickle, so that nothing here depends on it:
-`pip install --no-deps brisque libsvm-official`.
+BRISQUE (Mittal et al., IEEE TIP 2012) is the package `brisque` with its own weights, NIQE (Mittal
+et al., IEEE SPL 2013) that of `scikit-video` with its own parameters. The first needs a C compiler
+and reads a pickle, the second was written for an older NumPy, so that nothing here depends on them:
+`pip install --no-deps brisque libsvm-official scikit-video`.
 """
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+import scipy.misc
 from benchmarks.studies.factors import laplacian_variance
+from numpy.typing import NDArray
 from PIL import Image
 
 from mspt.arrays import RGB
@@ -23,23 +27,20 @@ from mspt.image.decode import read_rgb
 from mspt.image.preprocess import resize_rgb
 from mspt.parallel import map_in_order, usable_cores
 
-SHARPNESS, BRISQUE = "variance of Laplacian", "BRISQUE"
+SHARPNESS = "variance of Laplacian"
 _SIDE_PX = 640
+
+
+def installed_peers() -> dict[str, Callable[[Sequence[Path]], Vector]]:
+    """Return what measures the values of photos, by name, as far as packages are installed."""
+    known = {"BRISQUE": ("brisque", brisque_of), "NIQE": ("skvideo", niqe_of)}
+    found = {name: of for name, (package, of) in known.items() if find_spec(package)}
+    return {SHARPNESS: sharpness_of, **found}
 
 
 def sharpness_of(paths: Sequence[Path]) -> Vector:
     """Return the variance of the Laplacian on the luma, (N,)."""
-
-    def measure(frame: RGB) -> float:
-        luma = np.asarray(Image.fromarray(frame).convert("L"), dtype=np.float32)
-        return laplacian_variance(luma)
-
-    return _of_frames(paths, measure)
-
-
-def has_brisque() -> bool:
-    """Tell whether the package is installed."""
-    return find_spec("brisque") is not None
+    return _of_frames(paths, lambda frame: laplacian_variance(_luma(frame).astype(np.float32)))
 
 
 def brisque_of(paths: Sequence[Path]) -> Vector:
@@ -54,6 +55,27 @@ def brisque_of(paths: Sequence[Path]) -> Vector:
 
     measure = Numbers(url=False)
     return _of_frames(paths, lambda frame: -float(measure.score(frame)))
+
+
+def niqe_of(paths: Sequence[Path]) -> Vector:
+    """Return the distances of NIQE from natural images, (N,), their sign turned."""
+    with (
+        patch.object(np, "int", int, create=True),
+        patch.object(scipy.misc, "imresize", _resize_as_scipy_did, create=True),
+    ):
+        from skvideo.measure import niqe
+
+        return _of_frames(paths, lambda frame: -float(niqe(_luma(frame))[0]))
+
+
+def _resize_as_scipy_did(image: NDArray[np.float32], share: float, **_: str) -> object:
+    """Return an image of another size, bicubic, in 32 bits, by Pillow as SciPy up to 1.2 did."""
+    height, width = (int(side * share) for side in image.shape)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _luma(frame: RGB) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(frame).convert("L"))
 
 
 def _of_frames(paths: Sequence[Path], measure: Callable[[RGB], float]) -> Vector:

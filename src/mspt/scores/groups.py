@@ -31,6 +31,10 @@ HASH_SIDE = 16  # of a hash: 256 bits
 # photos saved at quality 30, halved, blurred or with noise differ in at most 14
 # (docs/log/2026-11-27-groups.md).
 ALIKE_BITS = 24
+# Of a score: 44 % of copies saved anew score above their original, 1 % by more than this (same
+# page). Of photos as close as that to the best, the one of most pixels stands for the group.
+CLOSE = 0.02
+_UNSCORED = (-1.0, 0)
 
 Hashes = npt.NDArray[np.uint8]  # (n, 32): 256 bits each
 Places = npt.NDArray[np.intp]  # (n,)
@@ -93,17 +97,28 @@ def _group(
 def beaten(rows: Iterable[ScoreRow], groups: Iterable[Iterable[str]]) -> frozenset[str]:
     """Return the photos of groups that another of their group beats; of equals the earlier stays.
 
-    A photo counts by its best row. One without a score is beaten by any that has one.
+    Of those whose scores come within CLOSE of the best, the one of most pixels beats the others. A
+    photo counts by its best row. One without a score is beaten by any that has one.
     """
-    best: dict[str, float] = {}
+    best: dict[str, tuple[float, int]] = {}  # score and pixels of a photo
     for row in rows:
         score = -1.0 if row.score is None else row.score
-        best[row.path] = max(score, best.get(row.path, -1.0))
+        best[row.path] = max((score, _pixels(row)), best.get(row.path, _UNSCORED))
     left: set[str] = set()
     for group in groups:
-        photos = list(group)
-        left.update(set(photos) - {max(photos, key=lambda path: best.get(path, -1.0))})
+        known = {path: best.get(path, _UNSCORED) for path in group}
+        highest = max(score for score, _ in known.values())
+        near = {path: value for path, value in known.items() if value[0] >= highest - CLOSE}
+        left.update(known.keys() - {max(near, key=lambda path: near[path][::-1])})
     return frozenset(left)
+
+
+def _pixels(row: ScoreRow) -> int:
+    """Return how many pixels the photo has; 0 if its row does not say."""
+    try:
+        return int(float(row.cells["width"]) * float(row.cells["height"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0
 
 
 def taken_at(path: str) -> Taken | None:
