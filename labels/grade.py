@@ -33,7 +33,7 @@ from mspt.parallel import map_in_order, usable_cores
 
 SQUARE_PX, CAPTION_PX, PER_SHEET = 640, 24, 2
 GRADES = Path(__file__).parent / "grades"
-FACES, UNDAMAGED = GRADES / "faces.csv", GRADES / "undamaged.csv"
+FACES, OTHERS, UNDAMAGED = (GRADES / f"{name}.csv" for name in ("faces", "others", "undamaged"))
 DAMAGED, DAMAGED_REAL = GRADES / "damaged.csv", GRADES / "damaged-real.csv"
 _TAKE = 1  # second part of the seed that draws which photos are asked about
 

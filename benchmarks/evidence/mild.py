@@ -1,8 +1,9 @@
 """Does mild damage lower the score of real photos, always?
 
-    python -m benchmarks.evidence.mild FACES.csv [--model base ...] [--split test]
+    python -m benchmarks.evidence.mild FACES.csv [--model base ...] [--split test] [--all-licences]
 
-In:   the CSV of photos (set, usage, split); real photos whose licence allows release.
+In:   the CSV of photos (set, usage, split); real ones whose licence allows release, at most 60, or
+      all of a split.
 Out:  for each model and kind of damage: the mean change of the score, and the share of photos whose
       score rises by more than .01. Damage is done to the 640 px square, noise to every channel.
 """
@@ -52,15 +53,24 @@ DAMAGE: Mapping[str, Damage] = {
 }
 
 
-def read_photos(listed: Path, split: str) -> dict[str, RGB]:
-    """Return PHOTOS real photos of a split, evenly over the list: 640 px squares by file."""
+def read_photos(listed: Path, split: str, *, all_licences: bool = False) -> dict[str, RGB]:
+    """Return real photos of a split as 640 px squares, by file.
+
+    Args:
+        listed: the CSV of photos.
+        split: of the photos.
+        all_licences: take them all; otherwise PHOTOS of those that released weights may learn from,
+            evenly over the list.
+    """
     with listed.open(encoding="utf-8", newline="") as file:
         rows = [
             row
             for row in csv.DictReader(file)
-            if (row["set"], row["usage"], row["split"]) == ("wild", "permissive", split)
+            if (row["set"], row["split"]) == ("wild", split)
+            and (all_licences or row["usage"] == "permissive")
         ]
-    places = np.linspace(0, len(rows) - 1, min(PHOTOS, len(rows))).round().astype(int)
+    count = len(rows) if all_licences else min(PHOTOS, len(rows))
+    places = np.linspace(0, len(rows) - 1, count).round().astype(int)
     files = [rows[i]["file"] for i in places]
     return {file: _read_square(listed.parent / file) for file in files}
 
@@ -104,8 +114,8 @@ def measure(photos: Sequence[RGB], models: Mapping[str, str]) -> dict[str, Chang
 
 def main() -> None:
     """Score and print the table."""
-    options = read_options(__doc__)
-    photos = read_photos(options.photos_csv, options.split)
+    options = read_options(__doc__, all_licences="photos, too, that may not be learnt from")
+    photos = read_photos(options.photos_csv, options.split, all_licences=options.all_licences)
     models = {model: model for model in options.models}
     for line in mild_table(measure(list(photos.values()), models)):
         print(line)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.evidence.photos FACES.csv [--model base ...] [--split test]
 
-In:   the CSV of photos (file, set, split, identity); labels/grades/faces.csv.
+In:   the CSV of photos (file, set, split, identity); labels/grades/faces.csv and others.csv.
 Out:  SRCC of each model's scores with the mean grade, and of one pass of graders with the mean of
       the others; 95 % intervals by bootstrap over people.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.evidence.options import read_options
 from benchmarks.evidence.tables import say, table
-from labels.grade import FACES, read_grades
+from labels.grade import FACES, OTHERS, read_grades
 
 from mspt.evaluation.evaluate import Estimate, estimate
 from mspt.evaluation.metrics import Vector, srcc
@@ -48,7 +48,8 @@ def read_rows(listed: Path, split: str, passes: Mapping[str, Sequence[float]]) -
 def passes_of_photos() -> dict[str, list[float]]:
     """Return what each pass of graders said of a photo, by its file, in the order of passes."""
     found: dict[str, list[float]] = {}
-    for grade in sorted(read_grades(FACES), key=lambda grade: grade.grader):
+    given = read_grades(FACES) + read_grades(OTHERS)
+    for grade in sorted(given, key=lambda grade: grade.grader):
         found.setdefault(grade.file, []).append(grade.value)
     return found
 
