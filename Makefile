@@ -60,9 +60,9 @@ include labels/sets.mk
 SETS := $(foreach set,portraits-train real-train enlarged-train val,data/$(set)/graded.csv)
 release: $(SETS)  ## train base and fast from the start; hours
 	$(BIN)/mspt train runs/base.toml --resume
-	$(BIN)/mspt export runs/base.toml out/base/base.onnx --licence Apache-2.0 --half
+	$(BIN)/mspt export runs/base.toml out/base/base.onnx --licence Apache-2.0 --half --overwrite
 	$(BIN)/mspt train runs/fast.toml --resume
-	$(BIN)/mspt export runs/fast.toml out/fast/fast.onnx --licence Apache-2.0 --half
+	$(BIN)/mspt export runs/fast.toml out/fast/fast.onnx --licence Apache-2.0 --half --overwrite
 
 evidence: data/test/graded.csv data/outside-test/manifest.csv data/base-9.1.onnx  ## all figures of docs/evidence.md
 	$(NEEDS_FACES)$(BIN)/python -m benchmarks.evidence.measure $(FACES) data/test data/outside-test \

@@ -29,8 +29,11 @@ def main(photo: str) -> None:
     headers = {"Content-Type": "application/octet-stream"}
     if token := os.environ.get("MSPT_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
-    with open(photo, "rb") as file:
-        request = Request(f"{ADDRESS}/v1/score?factors=true", file.read(), headers)
+    try:
+        with open(photo, "rb") as file:
+            request = Request(f"{ADDRESS}/v1/score?factors=true", file.read(), headers)
+    except OSError as error:
+        raise SystemExit(f"{photo}: {error.strerror}") from error
     try:
         with urlopen(request, timeout=30) as answer:
             row = json.load(answer)["rows"][0]
@@ -47,4 +50,6 @@ def main(photo: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
     main(sys.argv[1])

@@ -545,6 +545,20 @@ def test_no_file_name_ends_a_run(
     assert len(done.stdout.splitlines()) == 3
     assert run_cli("score", ".", "-o", "s.csv").returncode == 0
     assert len(read_rows(tmp_path / "s.csv")) == 3
+    chosen = run_cli("filter", "s.csv", "--min-score", "0").stdout.splitlines()
+    assert [line for line in chosen if "bytes" in line] == ["./bytes\\xff.png"]
+
+
+def test_a_printed_list_is_a_list_to_score(run_cli: RunCli, tmp_path: Path) -> None:
+    for name in (b"bytes\xff.png", b"like\\xff.png"):
+        shutil.copy(os.fsencode(ORIGINAL), os.fsencode(tmp_path) + b"/" + name)
+    assert run_cli("score", ".", "-o", "s.csv").returncode == 0
+    chosen = run_cli("filter", "s.csv", "--min-score", "0").stdout
+    assert sorted(chosen.splitlines()) == ["./bytes\\xff.png", "./like\\x5cxff.png"]
+    (tmp_path / "list.txt").write_text(chosen)
+    done = run_cli("score", "--from", "list.txt", "--strict")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
 
 
 def test_a_photo_at_the_boundary_of_sizes_is_scored(run_cli: RunCli, tmp_path: Path) -> None:

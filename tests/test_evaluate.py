@@ -127,6 +127,14 @@ def test_an_image_that_cannot_be_scored_stops_the_evaluation(
     assert "5.png" not in str(e.value)
 
 
+def test_an_image_counts_once(scorer: Scorer, tmp_path: Path) -> None:
+    entries = [Entry(path=path, mos=0.5) for path in sorted(FACES.iterdir())[:4]]
+    (tmp_path / "link").symlink_to(entries[2].path)
+    for again in (FACES / ".." / "faces" / entries[2].path.name, tmp_path / "link"):
+        with pytest.raises(DataError, match=f"1 images are listed twice, such as .* and {again}; "):
+            evaluate([*entries, Entry(path=again, mos=0.6)], scorer)
+
+
 def test_few_images_or_people_claim_no_certainty() -> None:
     entries = [Entry(path=Path(f"{i}.png"), mos=i / 9, identity=f"id{i % 4}") for i in range(9)]
     result = evaluate_scores(entries, np.linspace(0, 1, 9) ** 2, model="m@1")

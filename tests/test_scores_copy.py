@@ -107,7 +107,7 @@ def test_photos_that_are_all_missing_are_explained_before_anything_is_made(
 ) -> None:
     with pytest.raises(
         DataError,
-        match=r"none of the 2 chosen photos exists, such as a\.png; .*"
+        match=r"none of 2 photos exists, such as a\.png; .*"
         r"run this in the folder where it ran",
     ):
         copy(["a.png", "b.png"], tmp_path / "out")

@@ -100,7 +100,7 @@ def test_photos_that_are_not_found_are_not_taken_for_different_ones(
     album.rename(album.with_name("elsewhere"))
     none = run_cli("filter", "s.csv", "--best-of-group", "alike")
     assert none.returncode != 0
-    assert "run this in the folder where `mspt score` ran" in none.stderr
+    assert "run this in the folder where it ran" in none.stderr
 
 
 def test_a_report_of_the_best_says_that_others_are_left_out(run_cli: RunCli, album: Path) -> None:

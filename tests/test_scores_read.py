@@ -134,6 +134,8 @@ HEADER = "path,score,status\n"
         ("s.jsonl", "\n", "s.jsonl: holds no rows"),
         ("s.csv", "path,mos\na,1\n", "s.csv: has no column score, status; expected a file that"),
         ("s.csv", "path;score;status\na;0.5;ok\n", "separated by semicolons; save it with commas"),
+        ("s.csv", "path\tscore\tstatus\na\t0.5\tok\n", "separated by tabs; save it with commas"),
+        ("s.csv", "a.jpg,,,0.5\n", "names '' twice; rename one, or add a header"),
         ("s.jsonl", '{"path": "a"}\n', "s.jsonl: has no column score, status"),
         ("s.csv", HEADER + "a,good,ok\n", "s.csv, line 2: score 'good' is not a number"),
         ("s.csv", HEADER + "a,nan,ok\n", "s.csv, line 2: score 'nan' is not a number"),
@@ -211,7 +213,7 @@ def test_what_a_table_has_no_column_for_is_not_lost(form: str, tmp_path: Path) -
     with path.open("a", encoding="utf-8") as file:
         file.write('{"path": "d", "score": 0.5, "status": "ok", "more": "x"}\n')
     file = open_scores(path)
-    with pytest.raises(DataError, match=r"columns that the first row has not \(more\)"):
+    with pytest.raises(DataError, match=r"columns that the table lacks \(more\)"):
         write_rows(tmp_path / f"again.{form}", file.columns, file.rows())
 
 
@@ -266,7 +268,7 @@ def test_rows_of_two_kinds_do_not_lose_a_column_in_csv(tmp_path: Path) -> None:
     with path.open("a", encoding="utf-8") as lines:
         lines.write('{"path": "d", "score": 0.5, "status": "ok", "extra": 1}\n')
     file = open_scores(path)
-    with pytest.raises(DataError, match=r"'d' has columns that the first row has not.*extra"):
+    with pytest.raises(DataError, match=r"'d' has columns that the table lacks.*extra"):
         write_rows(tmp_path / "out.csv", file.columns, file.rows())
 
 
@@ -294,5 +296,7 @@ def test_a_name_that_is_not_utf8_is_found_again(tmp_path: Path) -> None:
 
 def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("path,score,status,score\na.png,0.5,ok,0.6\n")
-    with pytest.raises(DataError, match="its header names score twice; rename one"):
+    with pytest.raises(
+        DataError, match="the header, names 'score' twice; rename one, or add a header"
+    ):
         open_scores(tmp_path / "s.csv")

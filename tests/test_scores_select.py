@@ -19,10 +19,12 @@ from conftest import FACES, ORIGINAL, ROOT, RunCli
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mspt.scores
 from mspt.cli.choosing import filter_, threshold
 from mspt.cli.reporting import report
 from mspt.cli.scoring import score
 from mspt.errors import ConfigError, DataError
+from mspt.scores import copy_photos, find_groups, open_scores, summarise
 from mspt.scores.read import ScoreRow
 from mspt.scores.select import (
     KEEP_RATES,
@@ -441,3 +443,25 @@ def test_the_scores_file_is_never_written_over(run_cli: RunCli, tmp_path: Path) 
     assert done.returncode == 2
     assert "s.csv: is the scores file itself; name another one" in done.stderr
     assert (tmp_path / "s.csv").read_bytes() == before
+
+
+def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    scores, photo = np.array([0.1, 0.5]), [str(ORIGINAL)]
+    for cut in (cut_best, cut_worst):
+        with pytest.raises(ConfigError, match="-3 rows cannot be chosen; 0 is the least"):
+            cut(scores, -3)
+    with pytest.raises(ConfigError, match="how is 'best', but must be one of worst, largest, mean"):
+        list(per_photo(rows_of([0.1]), "best"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="by is 'foo', but must be one of burst, alike"):
+        find_groups(photo, "foo")  # type: ignore[arg-type]
+    quiet = {"on_progress": lambda done, failed: None}
+    with pytest.raises(ConfigError, match="how is 'symlink', but must be one of copy, link, move"):
+        copy_photos(photo, tmp_path, how="symlink", **quiet)  # type: ignore[arg-type]
+    assert copy_photos(photo, str(tmp_path / "text"), **quiet).copied == 1
+    (tmp_path / "s.csv").write_text("path,score,status\na.png,0.5,ok\n")
+    with pytest.raises(ConfigError, match="min_score and keep both name a threshold; give one"):
+        summarise(open_scores(tmp_path / "s.csv"), 3, min_score=0.5, keep=0.5)
+
+
+def test_public_names_are_listed() -> None:
+    assert {"open_scores", "copy_photos"} <= set(dir(mspt.scores))

@@ -128,7 +128,17 @@ def test_a_batch_keeps_its_order_and_a_bad_photo_is_a_row(client: TestClient) ->
             "'text/plain' is not taken",
             {"content": PHOTO, "headers": {"Content-Type": "text/plain"}},
         ),
-        (415, "'missing' is not taken", {"content": PHOTO}),
+        (415, "there is no Content-Type; send the photo as image/jpeg", {"content": PHOTO}),
+        (
+            422,
+            "holds no photo; a photo is a part of the form with a filename",
+            {"files": {"files": (None, b"small")}},
+        ),
+        (
+            422,
+            "Part exceeded maximum size of 1024KB; a photo is a part of the form with a filename",
+            {"files": {"files": (None, b"x" * 2**21)}},
+        ),
         (
             422,
             "one photo is taken here, several by /v1/score/batch",
@@ -155,9 +165,34 @@ def test_a_request_that_cannot_be_done_says_why(
 
 
 def test_unknown_routes_are_problems_too(client: TestClient) -> None:
-    for answer in (client.get("/v2/score"), client.get("/v1/score")):
+    for method, path in (("GET", "/v2/score"), ("GET", "/gone.css"), ("POST", "/v2/score")):
+        answer = client.request(method, path)
         assert answer.status_code in (404, 405)
         assert "/docs" in problem_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", "/v1/score", "POST"), ("PUT", "/v1/score/batch", "POST"), ("DELETE", "/docs", "GET")],
+)
+def test_a_wrong_method_is_told_the_right_one(
+    client: TestClient, method: str, path: str, allowed: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert "/docs" in problem_of(answer)
+
+
+def test_probes_may_ask_for_the_head_alone(client: TestClient) -> None:
+    for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
+
+
+def test_a_slash_too_many_leads_to_the_route(client: TestClient) -> None:
+    answer = client.post("/v1/score/", content=PHOTO, headers=PNG)
+    assert answer.status_code == 200
+    assert answer.json()["rows"][0]["status"] == "ok"
 
 
 def test_bytes_beyond_the_limits_are_refused_before_they_are_kept() -> None:
@@ -167,6 +202,9 @@ def test_bytes_beyond_the_limits_are_refused_before_they_are_kept() -> None:
         for answer in (promised, streamed):
             assert answer.status_code == 413
             assert "at most 1,000 bytes are taken" in problem_of(answer)
+    with client_of(max_image=3000, max_body=1000) as client:
+        assert client.post("/v1/score", content=b"x" * 2000, headers=PNG).status_code == 413
+    with client_of(max_image=1000, max_body=3000, max_batch=2) as client:
         large = client.post("/v1/score/batch", files=form(("a", b"x" * 4000)))
         assert large.status_code == 413
         one = client.post("/v1/score/batch", files=form(("a", b"x"), ("b", b"x" * 1500)))
@@ -230,6 +268,29 @@ def test_operators_see_health_readiness_and_figures(client: TestClient) -> None:
     assert model["embedded"] == ["base", "fast"]
 
 
+def counted_photos(client: TestClient) -> dict[str, float]:
+    lines = client.get("/metrics").text.splitlines()
+    totals = [line.split() for line in lines if line.startswith("mspt_photos_total{")]
+    return {name.split('"')[1]: float(value) for name, value in totals}
+
+
+def test_a_photo_is_counted_once_as_what_was_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+
+    def wait(self: Service, upload: object, **_: bool) -> list[dict[str, str]]:
+        goes_on.wait()
+        return [{"status": "ok"}]
+
+    monkeypatch.setattr(Service, "_score_now", wait)
+    with client_of(timeout_s=0.1, threads=2) as client:
+        assert client.post("/v1/score", content=PHOTO, headers=PNG).status_code == 422
+        (photo,) = client.post("/v1/score/batch", files=form(("a", PHOTO))).json()["photos"]
+        assert photo["rows"][0]["status"] == "unreadable"
+        goes_on.set()
+        time.sleep(0.2)
+        assert counted_photos(client) == {"unreadable": 2}
+
+
 def test_what_a_killed_worker_had_in_flight_is_forgotten(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -242,7 +303,9 @@ def test_what_a_killed_worker_had_in_flight_is_forgotten(tmp_path: Path) -> None
 
 def test_the_interface_describes_itself(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
-    assert set(described["paths"]) == {"/v1/score", "/v1/score/batch", "/v1/models"}
+    routes = {"/v1/score", "/v1/score/batch", "/v1/models", "/healthz", "/readyz", "/metrics"}
+    assert set(described["paths"]) == routes
+    assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     answers = described["paths"]["/v1/score"]["post"]["responses"]
     assert {"200", "401", "413", "415", "422", "429", "503"} <= set(answers)
 
@@ -272,6 +335,30 @@ def test_a_server_that_cannot_score_does_not_start(tmp_path: Path) -> None:
         create_app(Settings(model="gone"))
     with pytest.raises(ConfigError, match="max_batch is 0, but must be at least 1"):
         Settings(max_batch=0)
+    for origin in ("https://app.example/", "https://app.example/page", "app.example", ""):
+        with pytest.raises(ConfigError, match="pages come from an origin such as https://photos"):
+            Settings(cors_origins=(origin,))
+    assert Settings(cors_origins=("*", "http://localhost:3000", "capacitor://localhost"))
+
+
+def test_a_detector_that_the_environment_names_must_be_there(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSPT_DETECTOR", str(tmp_path / "gone.onnx"))
+    with pytest.raises(ConfigError, match=r"gone.onnx \(from \$MSPT_DETECTOR\); correct the path"):
+        client_of()
+
+
+def test_a_limit_of_nothing_is_refused_by_its_option(run_cli: RunCli) -> None:
+    for option in ("--max-body", "--max-batch", "--max-faces", "--timeout"):
+        done = run_cli("serve", option, "0")
+        assert done.returncode == 2
+        assert f"Invalid value for '{option}'" in done.stderr
+    done = run_cli("serve", "--site", "")
+    assert done.returncode == 2
+    assert "'--site': the name is empty; is a shell variable not set?" in done.stderr
+    done = run_cli("serve", "--site", "s", "--model", "fast", "--port", "9", "--max-faces", "3")
+    assert "--site writes plain files, of which --model, --port says nothing" in done.stderr
 
 
 def test_a_port_that_is_taken_is_said_and_no_page_of_a_stranger_opens(
@@ -312,7 +399,7 @@ def test_settings_reach_worker_processes(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MSPT_SERVE", "")
     told.export()
     assert Settings.inherited() == told
-    for text in ("[]", "{", '{"modle": "fast"}'):
+    for text in ("[]", "{", '{"modle": "fast"}', '{"threads": "two"}', '{"isolate": 1}'):
         monkeypatch.setenv("MSPT_SERVE", text)
         with pytest.raises(ConfigError, match=r"\$MSPT_SERVE"):
             Settings.inherited()
@@ -467,7 +554,7 @@ def test_a_server_whose_detector_is_none_does_not_start(tmp_path: Path) -> None:
 
 def test_a_face_too_small_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"face": 0, "status": "too_small", "error": "the face's square is 20 x 20 px"}
-    monkeypatch.setattr(Service, "score", lambda self, upload, **options: [row])
+    monkeypatch.setattr(Service, "_score_now", lambda self, upload, **options: [row])
     with client_of() as client:
         answer = client.post("/v1/score", params={"detect": True}, content=PHOTO, headers=PNG)
     assert (answer.status_code, answer.json()) == (200, {"rows": [row]})

@@ -98,6 +98,20 @@ def test_a_process_that_dies_takes_one_photo_along(client: TestClient, slow_phot
     assert 0 < score(client) < 1
 
 
+def test_a_stop_of_all_processes_blames_no_photo(slow_photo: bytes) -> None:
+    """systemd tells every process of a service to end; the server finishes what it took."""
+    settings = Settings(model="fast", backend="onnxruntime", isolate=True, threads=1)
+    with TestClient(create_app(settings)) as made, ThreadPoolExecutor(1) as pool:
+        score(made)
+        before = processes()
+        asked = pool.submit(made.post, "/v1/score", content=slow_photo, headers=WEBP)
+        time.sleep(0.5)
+        for worker in before:
+            os.kill(worker, signal.SIGTERM)
+        answer = asked.result()
+    assert answer.status_code == 200, answer.text
+
+
 def test_a_process_that_dies_idle_is_replaced(client: TestClient) -> None:
     score(client)
     for victim in processes():

@@ -49,6 +49,7 @@ def test_a_batch_scores_as_its_images_alone(metric: QualityMetric, face: RGB) ->
     alone = torch.cat([metric(image[None]) for image in images])
     assert metric(images).shape == (4,)
     assert torch.allclose(metric(images), alone, atol=1e-5)
+    assert not metric.training
     metric.train()
     assert torch.allclose(metric(images), alone, atol=1e-5), "training mode must change nothing"
 

@@ -40,7 +40,7 @@ def write_rows(path: Path, count: int) -> None:
         for number, score in enumerate(rng.beta(4, 3, count).round(6)):
             row = empty | {"path": f"photos/{number // 1000:04d}/{number:07d}.jpg"}
             if number % 100:
-                row |= {"score": score, "status": "ok", "band": "good", "model": "base@11"}
+                row |= {"score": score, "status": "ok", "band": "good", "model": "base@12"}
             else:
                 row |= {"status": "unreadable", "error": "the file is empty"}
             writer.writerow(row)

@@ -20,6 +20,7 @@ MsptError                      catch this one to catch them all
 A message says what, where, both values and the remedy.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
 Status = Literal["ok", "unreadable", "too_small", "too_large", "no_face"]
@@ -101,3 +102,14 @@ class ImageTooLargeError(ImageError):
     """The image exceeds the limits on bytes or pixels."""
 
     status = "too_large"
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse a value of an argument that is none of its choices.
+
+    Raises:
+        ConfigError: naming all of them.
+    """
+    if value not in choices:
+        known = ", ".join(map(str, choices))
+        raise ConfigError(f"{name} is {value!r}, but must be one of {known}")

@@ -43,6 +43,7 @@ class QualityMetric(nn.Module):
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.spec = spec
+        self.train()
 
     def train(self, mode: bool = True) -> "QualityMetric":
         """Stay in evaluation mode: batch statistics would make scores depend on neighbours."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspt.cli.options import quoted
+from mspt.cli.options import Named, quoted
 from mspt.cli.progress import Progress
-from mspt.errors import ConfigError, DataError
+from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from mspt.scores.read import ScoreFile, ScoreRow
     from mspt.scores.select import Cut, PerPhoto, Survey
 
-SCORES = click.argument("scores", type=click.Path(path_type=Path))
+SCORES = click.argument("scores", type=Named())
 WITHIN = click.option(
     "--within",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Named(file_okay=False),
     multiple=True,
     metavar="DIR",
     help="Photos below may be taken, too.",
@@ -53,7 +53,7 @@ BEST_OF_GROUP = click.option(
 @click.option("--list", "as_list", is_flag=True, help="Print the photos; the default action.")
 @click.option(
     "--copy-to",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Named(file_okay=False),
     metavar="DIR",
     help="Copy the photos, under their names; overwrites nothing.",
 )
@@ -66,7 +66,7 @@ BEST_OF_GROUP = click.option(
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Named(dir_okay=False),
     help="Rows: .csv, .jsonl or .parquet; replaces a file of that name.",
 )
 def filter_(
@@ -194,7 +194,7 @@ def beaten_photos(
 ) -> frozenset[str]:
     """Return the photos that another of their group beats; say how many, and what was not seen."""
     from mspt.files import is_within
-    from mspt.scores.copy import is_there
+    from mspt.scores.copy import is_there, none_is_there
     from mspt.scores.groups import beaten, find_groups
     from mspt.scores.read import file_of
 
@@ -202,10 +202,7 @@ def beaten_photos(
     near = [path for path in photos if is_within(file_of(path), folders)]
     # Asked first: to look at a million photos takes its time.
     if near and not any(is_there(file_of(path)) for path in near):
-        raise DataError(
-            f"none of {len(near)} photos exists, such as {near[0]}; run this in the folder where "
-            "`mspt score` ran"
-        )
+        raise none_is_there(near)
     unread = list[str]()
     with Progress(len(near), unit="photos") as progress:
         groups = find_groups(near, by, progress.update, unread.append)
@@ -251,10 +248,10 @@ def _cut(
 
 
 def _print_photos(photos: list[str]) -> None:
-    from mspt.scores.write import printable_path
+    from mspt.scores.write import one_line
 
     for photo in photos:
-        click.echo(printable_path(photo))
+        click.echo(one_line(photo))
 
 
 def _copy_photos(
@@ -278,7 +275,7 @@ def _copy_photos(
 
 
 @click.command()
-@click.argument("journal", type=click.Path(path_type=Path))
+@click.argument("journal", type=Named())
 @WITHIN
 def restore(journal: Path, within: tuple[Path, ...]) -> None:
     """Move photos back that `mspt filter --move` moved; JOURNAL is DIR/mspt-moved.jsonl.

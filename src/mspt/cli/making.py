@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from mspt.cli.options import MODEL_HELP, SCALE_HELP, extra, read_conditions, read_scale
+from mspt.cli.options import MODEL_HELP, SCALE_HELP, Named, extra, read_conditions, read_scale
 from mspt.cli.progress import Progress
 from mspt.errors import ConfigError
 
 
 @click.command()
-@click.argument("photos_manifest", type=click.Path(path_type=Path))
-@click.argument("out_dir", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("photos_manifest", type=Named())
+@click.argument("out_dir", type=Named(file_okay=False))
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Keep only such rows.")
 @click.option("--single", default=4, show_default=True, help="One-kind images per photo.")
 @click.option("--second-order", default=2, show_default=True, help="Mixtures per photo.")
@@ -76,12 +76,12 @@ def synthesize(
 
 
 @click.command()
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=Named())
 @click.option("--model", "models", multiple=True, default=("base",), help=MODEL_HELP)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Named(dir_okay=False),
     required=True,
     help="The manifest to write.",
 )
@@ -135,8 +135,8 @@ def _check_label_output(output: Path, manifest: Path) -> None:
 
 
 @click.command()
-@click.argument("run_toml", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: out/NAME.")
+@click.argument("run_toml", type=Named())
+@click.option("--out", type=Named(), help="Folder; default: out/NAME.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check run and data, print the plan, train nothing.")
 def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None:
@@ -166,12 +166,12 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("run", type=Named())
+@click.argument("out", type=Named(dir_okay=False))
 @click.option("--stage", type=click.IntRange(min=1), help="Which stage; default: the last begun.")
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=Named(),
     help="Manifest of the images that percentiles refer to, and on which torch and onnxruntime "
     "must agree; default: the run's val images.",
 )
@@ -180,9 +180,10 @@ def train(run_toml: Path, out: Path | None, resume: bool, dry_run: bool) -> None
 @click.option("--model-version", default="", help="Default: a digest of the weights.")
 @click.option("--licence", default="unspecified", show_default=True, help="Of the weights.")
 @click.option("--half", is_flag=True, help="Store weights in 16 bits, if scores move < .002.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT.")
 @click.option(
     "--mean-with",
-    type=click.Path(path_type=Path),
+    type=Named(),
     multiple=True,
     metavar="RUN",
     help="Average the weights of runs that began at the same ones; may be repeated.",
@@ -197,6 +198,7 @@ def export(
     model_version: str,
     licence: str,
     half: bool,
+    overwrite: bool,
     mean_with: tuple[Path, ...],
 ) -> None:
     """Write a run's network as one ONNX file, if its scores equal torch's on real images.
@@ -212,6 +214,8 @@ def export(
 
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: a model file's name ends in .onnx")
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out} exists; name another file, or replace it with --overwrite")
     checkpoints = [find_checkpoint(each, stage) for each in (run, *mean_with)]
     if len({checkpoint.resolve() for checkpoint in checkpoints}) < len(checkpoints):
         raise ConfigError("--mean-with names a run twice, or the run itself")

@@ -12,6 +12,7 @@ from mspt.cli.options import (
     MODEL_HELP,
     SCALE_HELP,
     TRUST_HELP,
+    Named,
     read_face_options,
     read_scale,
 )
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=Named())
 @click.option("--model", "models", multiple=True, default=("base",), help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
 @click.option("--path-column", default="path", show_default=True, help="Of the images' names.")
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Named(dir_okay=False),
     help="The score of every image, for `mspt compare`: .csv.",
 )
 @click.option("--split", help="Only rows of this split.")
 @click.option("--detect", is_flag=True, help="Score each photo's largest face, not the photo.")
-@click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
+@click.option("--detector", type=Named(), help=DETECTOR_HELP)
 @click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--mos-scale", default="0,1", show_default=True, help=SCALE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -90,8 +91,8 @@ def evaluate(
 
 
 @click.command()
-@click.argument("run_a", type=click.Path(path_type=Path))
-@click.argument("run_b", type=click.Path(path_type=Path))
+@click.argument("run_a", type=Named())
+@click.argument("run_b", type=Named())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(run_a: Path, run_b: Path, as_json: bool) -> None:
     """Tell which of two runs is better, and how sure that is.

@@ -31,7 +31,25 @@ def quoted(text: str) -> str:
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
-class _Finite(click.FloatRange):
+class Named(click.Path):
+    """A path that has a name: an empty shell variable is not the working directory."""
+
+    def __init__(self, **how: Any) -> None:  # noqa: ANN401 - as click declares them
+        super().__init__(path_type=Path, **how)
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click declares it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401
+        """Return the path; "" is refused."""
+        if not os.fspath(value):
+            self.fail("the name is empty; is a shell variable not set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Finite(click.FloatRange):
     """A number in a range; `nan` lies in none."""
 
     def convert(
@@ -40,6 +58,7 @@ class _Finite(click.FloatRange):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
+        """Return the number."""
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail(f"{value!r} is not a number", param, ctx)
@@ -48,7 +67,7 @@ class _Finite(click.FloatRange):
 
 MAX_MEGAPIXELS = click.option(
     "--max-megapixels",
-    type=_Finite(0, MAX_PIXELS / 1e6, min_open=True),
+    type=Finite(0, MAX_PIXELS / 1e6, min_open=True),
     default=MAX_PIXELS / 1e6,
     show_default=True,
     help="Of one photo; larger: too_large.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mspt.cli.choosing import BEST_OF_GROUP, SCORES, WITHIN, beaten_photos
-from mspt.cli.options import quoted
+from mspt.cli.options import Named, quoted
 from mspt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Named(dir_okay=False),
     required=True,
     help="The .html file to write.",
 )

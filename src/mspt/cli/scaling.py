@@ -11,6 +11,7 @@ from mspt.cli.options import (
     MAX_MEGAPIXELS,
     MODEL_HELP,
     TRUST_HELP,
+    Named,
     extra,
     max_image_option,
     read_face_options,
@@ -45,7 +46,7 @@ def cluster() -> None:
 @max_image_option(128)
 @click.option("--factors", is_flag=True, help="Measure why: sharpness, noise ... and reasons.")
 @click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
-@click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
+@click.option("--detector", type=Named(), help=DETECTOR_HELP)
 @click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--max-faces", type=click.IntRange(min=1), help="Per photo, with --detect.")
 @click.option("--min-face", type=click.IntRange(min=0), default=0, help="In px, with --detect.")

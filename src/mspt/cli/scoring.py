@@ -13,6 +13,7 @@ from mspt.cli.options import (
     MAX_MEGAPIXELS,
     MODEL_HELP,
     TRUST_HELP,
+    Named,
     max_image_option,
     read_face_options,
     report_gaps,
@@ -37,14 +38,14 @@ if TYPE_CHECKING:
 @click.option("-0", "nul", is_flag=True, help="NUL ends each path of --from, as find -print0.")
 @click.option(
     "--root",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Named(file_okay=False),
     help="Folder of --from's paths; default: here.",
 )
 @click.option("--all-files", is_flag=True, help="A row for captions and the like in folders, too.")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Named(dir_okay=False),
     help="Rows: .csv, .jsonl or .parquet.",
 )
 @click.option("--resume", is_flag=True, help="Go on behind the rows that OUTPUT has.")
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 @max_image_option(128)
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row is not ok.")
 @click.option("--detect", is_flag=True, help="Find faces; a row for each, the largest first.")
-@click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
+@click.option("--detector", type=Named(), help=DETECTOR_HELP)
 @click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--max-faces", type=click.IntRange(min=1), help="Per photo, with --detect.")
 @click.option(
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
 @click.option("--best", type=click.IntRange(min=1), help="Write the best frames, with --every.")
 @click.option(
     "--best-to",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Named(file_okay=False),
     help="An empty folder for them; default: best-frames.",
 )
 def score(

@@ -18,6 +18,8 @@ from mspt.cli.options import (
     MAX_MEGAPIXELS,
     MODEL_HELP,
     TRUST_HELP,
+    Finite,
+    Named,
     extra,
     max_image_option,
 )
@@ -26,10 +28,14 @@ from mspt.errors import ConfigError
 if TYPE_CHECKING:
     from mspt.inference.session import Backend
 
+_COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where this machine itself asks
 _MIB = 2**20
 _READY_S = 60  # until which the server should answer
+_COUNT = click.IntRange(1)
+_SECONDS = Finite(0, min_open=True)
+_OF_SITE = {"site", "detector", "max_faces", "max_megapixels"}
 
 
 @click.command()
@@ -38,13 +44,13 @@ _READY_S = 60  # until which the server should answer
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--site",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Named(file_okay=False),
     metavar="DIR",
     help="Write the page that scores in the browser as plain files, and stop.",
 )
 @click.option("--model", default="base", show_default=True, help=MODEL_HELP)
 @click.option("--backend", default="auto", show_default=True, help=BACKEND_HELP)
-@click.option("--detector", type=click.Path(path_type=Path), help=DETECTOR_HELP)
+@click.option("--detector", type=Named(), help=DETECTOR_HELP)
 @click.option("--trust-detector", is_flag=True, help=TRUST_HELP)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--threads", type=click.IntRange(1), help="Photos at once, in all; default: cores.")
@@ -52,12 +58,20 @@ _READY_S = 60  # until which the server should answer
 @click.option("--cors-origin", multiple=True, metavar="URL", help="Pages there may ask, too.")
 @max_image_option(32)
 @MAX_MEGAPIXELS
-@click.option("--max-body", default=64, show_default=True, help="MiB of a request.")
-@click.option("--max-batch", default=64, show_default=True, help="Photos of a request.")
-@click.option("--max-waiting", default=64, show_default=True, help="Requests that may wait.")
-@click.option("--max-per-client", default=16, show_default=True, help="Of one address at a time.")
-@click.option("--max-faces", default=32, show_default=True, help="Scored of a photo.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds for a body, a photo.")
+@click.option("--max-body", default=64, show_default=True, type=_COUNT, help="MiB of a request.")
+@click.option(
+    "--max-batch", default=64, show_default=True, type=_COUNT, help="Photos of a request."
+)
+@click.option(
+    "--max-waiting", default=64, show_default=True, type=_COUNT, help="Requests that may wait."
+)
+@click.option(
+    "--max-per-client", default=16, show_default=True, type=_COUNT, help="Of one address at a time."
+)
+@click.option("--max-faces", default=32, show_default=True, type=_COUNT, help="Scored of a photo.")
+@click.option(
+    "--timeout", default=30.0, show_default=True, type=_SECONDS, help="Seconds for a body, a photo."
+)
 def serve(
     host: str,
     port: int,
@@ -91,12 +105,15 @@ def serve(
         from mspt.serve.app import create_app
         from mspt.serve.device import known_detector, write_site
         from mspt.serve.settings import Settings, token
-    from mspt.inference.faces import find_detector
+    from mspt.inference.faces import DETECTOR_VARIABLE, find_detector
     from mspt.parallel import usable_cores
 
+    max_pixels = round(1e6 * max_megapixels)
     if site:
-        file = find_detector(detector) if detector else known_detector(None)
-        write_site(site, file)
+        _check_site_options()
+        is_named = detector or os.environ.get(DETECTOR_VARIABLE)
+        file = find_detector(detector) if is_named else known_detector(None)
+        write_site(site, file, max_faces=max_faces, max_pixels=max_pixels)
         faces = "finds faces" if file else "scores centres (no detector here: mspt detector fetch)"
         click.echo(f"{site}: any web server can serve it; photos never leave the browser; {faces}")
         return
@@ -112,7 +129,7 @@ def serve(
         cors_origins=cors_origin,
         max_image=max_image * _MIB,
         max_body=max_body * _MIB,
-        max_pixels=round(1e6 * max_megapixels),
+        max_pixels=max_pixels,
         max_batch=max_batch,
         max_waiting=max_waiting,
         max_per_client=max_per_client,
@@ -136,6 +153,15 @@ def serve(
         access_log=False,  # app.py writes its own, without names
         server_header=False,
     )
+
+
+def _check_site_options() -> None:
+    """Refuse what a site of plain files would not keep."""
+    context = click.get_current_context()
+    given = {p for p in context.params if context.get_parameter_source(p) is _COMMANDLINE}
+    if others := sorted(given - _OF_SITE):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise ConfigError(f"--site writes plain files, of which {names} says nothing; leave it out")
 
 
 def _address(host: str, port: int) -> str:

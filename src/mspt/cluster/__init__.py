@@ -22,3 +22,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - module attributes have any 
     from mspt.cluster.job import score
 
     return score
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

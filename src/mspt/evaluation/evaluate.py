@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mspt.errors import DataError
-from mspt.evaluation.manifest import Entry, check_present, refuse_images
+from mspt.evaluation.manifest import Entry, check_present, find_doubles, refuse_images
 from mspt.evaluation.metrics import (
     MIN_FIT_IMAGES,
     MIN_IMAGES,
@@ -102,8 +102,14 @@ def score_entries(
         largest_face: score each photo's largest face, not the photo.
 
     Raises:
-        DataError: naming the images that cannot be scored.
+        DataError: naming the images that cannot be scored, or one that is listed twice.
     """
+    if twice := find_doubles(entries):
+        earlier, later = (entries[place].path for place in twice[0])
+        raise DataError(
+            f"{len(twice)} images are listed twice, such as {earlier} and {later}; give each one "
+            "row, with the mean of its mos"
+        )
     check_present(entries)
     scores, problems = list[float | None](), list[str]()
     faces = FaceSearch(max_faces=1) if largest_face else None

@@ -58,6 +58,19 @@ def check_present(entries: Sequence[Entry]) -> None:
     refuse_images([f"{path}: no such file" for path in missing], len(entries))
 
 
+def find_doubles(entries: Iterable[Entry]) -> list[tuple[int, int]]:
+    """Return the places of images that are listed twice, by whatever names: (earlier, later)."""
+    first: dict[Path, int] = {}
+    twice: list[tuple[int, int]] = []
+    true_paths = TruePaths()
+    for place, entry in enumerate(entries):
+        path = true_paths.of(entry.path)
+        earlier = first.setdefault(path.resolve() if path.is_symlink() else path, place)
+        if earlier != place:
+            twice.append((earlier, place))
+    return twice
+
+
 def refuse_images(problems: Sequence[str], count: int) -> None:
     """Raise DataError, naming the first few, if some of `count` images have problems."""
     if problems:

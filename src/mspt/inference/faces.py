@@ -38,7 +38,7 @@ _TILE_PX = 2560  # side of a tile, at most
 _MOST_INSIDE = 0.5  # of a box of a tile in one of the whole photo: more is a part of that face
 _CANDIDATES = 5000  # before overlapping ones are dropped: OpenCV's default
 
-ENVIRONMENT = "MSPT_DETECTOR"
+DETECTOR_VARIABLE = "MSPT_DETECTOR"
 URL = (
     "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
     "face_detection_yunet_2023mar.onnx"
@@ -295,16 +295,18 @@ def find_detector(file: Path | None = None, *, trusted: bool = False) -> Path:
 
 
 def _seek_detector(file: Path | None) -> Path:
-    given = file or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
+    given = file or (
+        Path(os.environ[DETECTOR_VARIABLE]) if os.environ.get(DETECTOR_VARIABLE) else None
+    )
     if given is not None:
         if not given.is_file():
-            origin = "" if file else f" (from ${ENVIRONMENT})"
+            origin = "" if file else f" (from ${DETECTOR_VARIABLE})"
             raise ConfigError(f"no face detector at {given}{origin}; correct the path")
         return given
     if not cached_detector().is_file():
         raise ConfigError(
             "faces need a detector: run `mspt detector fetch` once (227 KiB from OpenCV's model "
-            f"zoo), or name a YuNet file by --detector FILE or {ENVIRONMENT}=FILE"
+            f"zoo), or name a YuNet file by --detector FILE or {DETECTOR_VARIABLE}=FILE"
         )
     return cached_detector()
 
@@ -327,7 +329,8 @@ def fetch_detector(url: str = URL) -> Path:
     except (OSError, ValueError, HTTPException) as error:
         raise DownloadError(
             f"{url}: cannot be fetched: {getattr(error, 'reason', error)}; on a machine without "
-            f"network, copy the file there and name it by --detector FILE or {ENVIRONMENT}=FILE"
+            "network, copy the file there and name it by --detector FILE or "
+            f"{DETECTOR_VARIABLE}=FILE"
         ) from error
     found = sha256(data).hexdigest()
     if found != SHA256:

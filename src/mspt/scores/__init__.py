@@ -64,3 +64,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - module attributes have any 
         if name in names:
             return getattr(import_module(f"mspt.scores.{home}"), name)
     raise AttributeError(f"module 'mspt.scores' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

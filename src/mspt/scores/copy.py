@@ -17,16 +17,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, get_args
 
-from mspt.errors import DataError, DecodeError, WriteError
+from mspt.errors import DataError, DecodeError, WriteError, check_choice
 from mspt.files import claimed_folder, is_within, whole_file
 from mspt.inference.inputs import split_member
 from mspt.inference.shards import read_member
 from mspt.inference.video import FRAME_MARK
 from mspt.scores.move import Journal, keep_times
 from mspt.scores.read import file_of
-from mspt.scores.write import printable_path
+from mspt.scores.write import one_line
 
 Way = Literal["copy", "link", "move"]
 _DONE = {"copy": "copied", "link": "linked", "move": "moved"}
@@ -45,7 +45,7 @@ class CopyReport:
 
 def copy_photos(
     photos: Sequence[str],
-    folder: Path,
+    folder: str | Path,
     *,
     on_progress: Callable[[int, int], None],
     keep_tree: bool = False,
@@ -63,9 +63,12 @@ def copy_photos(
         within: folders whose photos may be taken; none: all.
 
     Raises:
+        ConfigError: if `how` is none of the three.
         DataError: if not one of the photos exists.
         WriteError: if a copy cannot be written, or another run puts photos into the folder now.
     """
+    check_choice("how", how, get_args(Way))
+    folder = Path(folder)
     _check_some_are_there(photos, folder, how)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,10 +109,15 @@ def _check_some_are_there(photos: Sequence[str], folder: Path, how: Way) -> None
     if how == "move" and any(map(Journal(folder).has, files)):
         return
     if all(FRAME_MARK in photo for photo in photos):
-        raise DataError(f"{printable_path(photos[0])}: {_NO_FILE}")
-    raise DataError(
-        f"none of the {len(photos)} chosen photos exists, such as {printable_path(photos[0])}; "
-        "paths are as they were typed for `mspt score`: run this in the folder where it ran"
+        raise DataError(f"{one_line(photos[0])}: {_NO_FILE}")
+    raise none_is_there(photos)
+
+
+def none_is_there(photos: Sequence[str]) -> DataError:
+    """Return what to raise where not one of these photos exists."""
+    return DataError(
+        f"none of {len(photos)} photos exists, such as {one_line(photos[0])}; paths are as they "
+        "were typed for `mspt score`: run this in the folder where it ran"
     )
 
 
@@ -276,6 +284,6 @@ def failure_lines(failed: Sequence[tuple[str, str]], shown: int = 10) -> Iterato
     if failed:
         yield f"{len(failed)} photos were left where they are:"
     for photo, reason in failed[:shown]:
-        yield f"  {printable_path(photo)}: {reason}"
+        yield f"  {one_line(photo)}: {reason}"
     if len(failed) > shown:
         yield f"  and {len(failed) - shown} more"

@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from mspt.errors import ImageError, MissingExtraError
+from mspt.errors import ImageError, MissingExtraError, check_choice
 from mspt.image.decode import decode_rgb, read_exif
 from mspt.inference.scorer import pixel_budget
 from mspt.parallel import Budget, map_in_order, usable_cores
@@ -59,8 +59,10 @@ def find_groups(
         on_unread: called with each photo that cannot be read.
 
     Raises:
+        ConfigError: if `by` is neither.
         MissingExtraError: if hashes are wanted and ImageHash is not installed.
     """
+    check_choice("by", by, get_args(By))
     if by == "alike":
         hash_of = partial(_hash_of, _import_imagehash(), pixel_budget())
         return _group(paths, hash_of, join_alike, on_progress, on_unread)

@@ -92,4 +92,4 @@ def _lines(source: str, nul: bool) -> Iterator[str]:
             path = os.fsdecode(line if nul else line.removesuffix(b"\r"))
         except UnicodeDecodeError as error:  # on Windows, where names are text
             raise DataError(f"{source}, line {number}: is not UTF-8; save the list so") from error
-        yield path
+        yield path if nul else file_of(path)  # as `mspt filter` prints it

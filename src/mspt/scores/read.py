@@ -163,8 +163,11 @@ def read_photo(path: str) -> bytes:
 def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[ScoreRow]) -> None:
     """Write rows to a .csv, .jsonl or .parquet file, replacing it at once when all are written.
 
+    `columns` are all that any row has; a .jsonl file takes those of each row.
+
     Raises:
         ConfigError: if the suffix names no known form.
+        DataError: if a row has a column that `columns` lacks, or a number that Parquet cannot hold.
         WriteError: if the file cannot be written.
         MissingExtraError: if Parquet is wanted and pyarrow is not installed.
     """
@@ -205,7 +208,7 @@ def _check_known(cells: Cells, known: frozenset[str]) -> None:
     """Refuse a row of JSON lines that has more than the first one: a table has no place for it."""
     if further := cells.keys() - known:
         raise DataError(
-            f"a row of {cells['path']!r} has columns that the first row has not "
+            f"a row of {cells['path']!r} has columns that the table lacks "
             f"({', '.join(sorted(further))}); write to a .jsonl file instead"
         )
 
@@ -344,9 +347,13 @@ def _read_csv(path: Path) -> Iterator[Record]:
         reader = csv.reader(file)
         names = next(reader, [])
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise DataError(f"{path}: its header names {', '.join(twice)} twice; rename one")
-        if len(names) == 1 and ";" in names[0]:
-            raise DataError(f"{path}: is separated by semicolons; save it with commas")
+            raise DataError(
+                f"{path}: its first line, the header, names {', '.join(map(repr, twice))} twice; "
+                "rename one, or add a header"
+            )
+        for sign, called in ((";", "semicolons"), ("\t", "tabs")):
+            if len(names) == 1 and sign in names[0]:
+                raise DataError(f"{path}: is separated by {called}; save it with commas")
         columns, width = tuple(names), len(names)
         places = {name: place for place, name in enumerate(names)}
         for fields in reader:

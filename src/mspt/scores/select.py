@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from mspt.errors import ConfigError, DataError
+from mspt.errors import ConfigError, DataError, check_choice
 from mspt.evaluation.metrics import Vector
 from mspt.results import COLUMNS, FACTOR_COLUMNS, band_of
 from mspt.scores.read import ScoreRow
-from mspt.scores.write import printable_path
+from mspt.scores.write import one_line
 
 _DECIMALS = 6  # of a score, as scoring rounds it
 _OF_A_PHOTO = ("path", "n_faces", "score", "band", "status", "error", "width", "height", "model")
@@ -65,14 +65,16 @@ def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
     One of which no face has a score keeps its first row.
 
     Raises:
+        ConfigError: if `how` is none of the three.
         DataError: if a photo's rows do not stand together, as `mspt score` writes them.
     """
+    check_choice("how", how, get_args(PerPhoto))
     seen: set[int] = set()  # hashes of the photos that may have more rows
     for path, group in groupby(rows, key=lambda row: row.path):
         faces = sorted(group, key=_face_number)
         if hash(path) in seen:
             raise DataError(
-                f"{printable_path(path)}: its rows do not stand together, as `mspt score` writes "
+                f"{one_line(path)}: its rows do not stand together, as `mspt score` writes "
                 "them; sort the file by path"
             )
         if _number(faces[0], "n_faces") not in (0, 1):
@@ -133,8 +135,11 @@ def cut_best(scores: Vector, count: int) -> Cut:
     """Return the cut that chooses the best `count` rows, or all if there are fewer.
 
     Of equal scores the earlier row is chosen.
+
+    Raises:
+        ConfigError: if `count` is below 0.
     """
-    count = min(count, len(scores))
+    count = _at_most(count, len(scores))
     if count == 0:
         return Cut(math.inf)
     lowest = float(np.partition(scores, -count)[-count])
@@ -142,12 +147,22 @@ def cut_best(scores: Vector, count: int) -> Cut:
 
 
 def cut_worst(scores: Vector, count: int) -> Cut:
-    """Return the cut that chooses the worst `count` rows, or all if there are fewer."""
-    count = min(count, len(scores))
+    """Return the cut that chooses the worst `count` rows, or all if there are fewer.
+
+    Raises:
+        ConfigError: if `count` is below 0.
+    """
+    count = _at_most(count, len(scores))
     if count == 0:
         return Cut(-math.inf, is_ceiling=True)
     highest = float(np.partition(scores, count - 1)[count - 1])
     return Cut(highest, ties=count - int((scores < highest).sum()), is_ceiling=True)
+
+
+def _at_most(count: int, rows: int) -> int:
+    if count < 0:
+        raise ConfigError(f"{count} rows cannot be chosen; 0 is the least")
+    return min(count, rows)
 
 
 def share_count(total: int, keep: float) -> int:

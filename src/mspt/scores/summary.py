@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mspt.errors import DataError
+from mspt.errors import ConfigError, DataError
 from mspt.evaluation.metrics import MIN_IMAGES, Vector, srcc
 from mspt.results import FACTOR_COLUMNS, REASON_SEPARATOR, type_of_column
 from mspt.scores.read import ScoreFile, ScoreRow
@@ -111,8 +111,11 @@ def summarise(
         keep: show what the threshold does that keeps this share.
 
     Raises:
+        ConfigError: if both a score and a share are given, or one is out of range.
         DataError: at the first cell that makes no sense.
     """
+    if min_score is not None and keep is not None:
+        raise ConfigError("min_score and keep both name a threshold; give one")
     names = [name for name in MEASURES if name in file.columns]
     tally = _Tally(measures={name: array("d") for name in names})
     for row in file.rows():

@@ -228,7 +228,12 @@ def _open_text(path: Path, size: int | None) -> IO[str]:
 
 def printable_path(path: str) -> str:
     """Return a file name as one line of valid text, whatever bytes the file system holds."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in valid_text(path))
+    return one_line(valid_text(path))
+
+
+def one_line(path: str) -> str:
+    """Return the path of a row, which is valid text already, as one line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
 
 
 def unlike_formula(path: str) -> str:

@@ -105,8 +105,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     for kind, suffix in _KINDS.items():  # else Windows' registry is asked, which may not know
         mimetypes.add_type(kind, suffix)
-    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.router.default = _page_behind(app.router.default)
     return app
+
+
+def _page_behind(nothing: ASGIApp) -> ASGIApp:
+    """Return what answers where no route does: the page's files.
+
+    Mounted, they would match every path, and a wrong method of a route would be a missing file.
+    """
+    files = StaticFiles(directory=PAGE, html=True)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (files if scope["type"] == "http" else nothing)(scope, receive, send)
+
+    return answer
 
 
 def _write_log() -> None:
@@ -118,6 +131,7 @@ def _write_log() -> None:
             known = ", ".join(logging.getLevelNamesMapping())
             raise ConfigError(f"{LOG_VARIABLE} {level} is no level; take one of {known}")
         _log.setLevel(level)
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # the answer says it
 
 
 class _Watch:

@@ -136,12 +136,16 @@ def device_routes(settings: Settings) -> APIRouter:
     return router
 
 
-def write_site(folder: Path, detector: Path | None) -> None:
+def write_site(
+    folder: Path, detector: Path | None, *, max_faces: int, max_pixels: int = MAX_PIXELS
+) -> None:
     """Write the page that scores on the device only, as plain files.
 
     Args:
         folder: a new or empty one, or that of an earlier site.
         detector: finds faces there; None: centres are scored.
+        max_faces: scored of a photo, the largest.
+        max_pixels: of one photo.
 
     Raises:
         ConfigError: if the folder has other files, or the page was not built.
@@ -154,14 +158,23 @@ def write_site(folder: Path, detector: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # Within it, since it may be another disk's.
         with tempfile.TemporaryDirectory(prefix=_SITE_DRAFT, dir=folder) as draft:
-            _fill_site(Path(draft, "site"), detector)
+            about = describe_models(
+                has_server=False,
+                has_detector=detector is not None,
+                max_faces=max_faces,
+                max_pixels=max_pixels,
+            )
+            _fill_site(Path(draft, "site"), detector, about)
             for new in Path(draft, "site").iterdir():
                 old = folder / new.name
                 if old.exists():
                     old.replace(Path(draft, new.name))
                 new.replace(old)
     except OSError as error:
-        raise WriteError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        reason = error.strerror or error
+        if isinstance(error, shutil.Error):  # a list of what could not be copied, and why
+            reason = error.args[0][0][2]
+        raise WriteError(f"{folder}: cannot be written: {reason}") from error
 
 
 def _check_site(folder: Path) -> None:
@@ -176,17 +189,11 @@ def _check_site(folder: Path) -> None:
         )
 
 
-def _fill_site(folder: Path, detector: Path | None) -> None:
+def _fill_site(folder: Path, detector: Path | None, about: dict[str, Any]) -> None:
     shutil.copytree(PAGE, folder)
     for name, path in embedded_models().items():
         shutil.copyfile(path, folder / _BUILT / f"{name}.onnx")
     shutil.copyfile(PROBE, folder / _BUILT / PROBE.name)
     if detector:
         shutil.copyfile(detector, folder / _BUILT / _DETECTOR)
-    about = describe_models(
-        has_server=False,
-        has_detector=detector is not None,
-        max_faces=Settings().max_faces,
-        max_pixels=MAX_PIXELS,
-    )
     (folder / _BUILT / _ABOUT).write_text(json.dumps(about), encoding="utf-8")

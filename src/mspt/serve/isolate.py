@@ -25,8 +25,16 @@ from mspt.serve.upload import Upload
 
 _MARGIN = 2**30  # bytes of addresses that a process may take beside the photo's pixels
 _RETRY_S = 5
+_TRIES = 3  # a stop of all processes may find one at work and others waiting
 
 _photos: PhotoScorer  # of a process of the pool
+
+
+class _StoppedError(Exception):
+    """A process was told to end from outside, as systemd tells all of a service at once.
+
+    The photo had no part in it, and the server finishes what it has accepted.
+    """
 
 
 class IsolatedScorer:
@@ -53,10 +61,12 @@ class IsolatedScorer:
             ConfigError, MissingExtraError: as `PhotoScorer.score`.
         """
         wish = {"detect": detect, "factors": factors, "crop": crop}
-        for _ in range(2):
+        for _ in range(_TRIES):
             pool = self._pool
             try:
                 return self._score_in(pool, upload, wish)
+            except _StoppedError:
+                continue
             except BrokenProcessPool:  # one died while it had nothing to do, and the pool with it
                 self._replace(pool)
         raise busy(_RETRY_S, "no process can be started to score in; ask again")
@@ -73,6 +83,8 @@ class IsolatedScorer:
             why = f"the photo took longer than {seconds:g} s to score; send a smaller one"
             raise PhotoProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, why) from error
         except ProcessExpired as error:
+            if error.exitcode == -signal.SIGTERM:
+                raise _StoppedError from error
             why = "the process that read the photo died; save it anew, or send a smaller one"
             raise PhotoProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, why) from error
 

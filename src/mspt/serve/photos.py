@@ -6,6 +6,7 @@ Out:  rows as the command line writes them.
 
 import base64
 import io
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from mspt.arrays import RGB
 from mspt.errors import ConfigError, ImageError, MissingExtraError, ModelError
 from mspt.image.crop import crop_square
-from mspt.inference.faces import FaceSearch
+from mspt.inference.faces import DETECTOR_VARIABLE, FaceSearch, find_detector
 from mspt.inference.scorer import Scorer
 from mspt.parallel import keep_freed_memory
 from mspt.results import QualityScore
@@ -47,6 +48,8 @@ class PhotoScorer:
         self._faces = FaceSearch(max_faces=settings.max_faces)
         if settings.detector:
             self.model.score_photos([], faces=self._faces)  # a bad file shows now
+        elif os.environ.get(DETECTOR_VARIABLE):
+            find_detector(trusted=settings.trust_detector)
 
     def score(self, upload: Upload, *, detect: bool, factors: bool, crop: bool) -> list[Row]:
         """Return the rows of one photo.

@@ -5,12 +5,12 @@ Out:  routers; every error is a ProblemError.
 """
 
 import ipaddress
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
+from fastapi.security import HTTPBearer
 
 from mspt.inference.models import embedded_models
 from mspt.serve import metrics as figures
@@ -18,7 +18,7 @@ from mspt.serve.photos import Row
 from mspt.serve.problems import PhotoProblemError, ProblemError
 from mspt.serve.service import Service
 from mspt.serve.settings import TOKEN_VARIABLE
-from mspt.serve.upload import Upload, read_uploads
+from mspt.serve.upload import read_uploads
 
 _CUSTOMER_BITS = 64
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -39,7 +39,7 @@ _EXAMPLE: Row = {
     "error": "",
     "width": 1080,
     "height": 1350,
-    "model": "base@11",
+    "model": "base@12",
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     int(status): {"description": status.phrase, "content": {"application/problem+json": {}}}
@@ -53,6 +53,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
 }
+_ONLY_TOKEN: dict[int | str, dict[str, Any]] = {401: _PROBLEMS[401]}
+_TOKEN = HTTPBearer(auto_error=False, description=f"The server's ${TOKEN_VARIABLE}, if it has one.")
 _WISHES = frozenset({"detect", "factors", "crop"})
 _DETECT = Query(default=False, description="Find faces: a row for each, the largest first.")
 _FACTORS = Query(default=False, description="Measure why: sharpness, noise ... and reasons.")
@@ -70,14 +72,8 @@ def scoring_routes(service: Service) -> APIRouter:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    router = APIRouter(prefix="/v1", dependencies=[Depends(show_token)])
+    router = APIRouter(prefix="/v1", dependencies=[Depends(_TOKEN), Depends(show_token)])
     settings = service.settings
-
-    async def score_one(
-        request: Request, upload: Upload, detect: bool, factors: bool, crop: bool
-    ) -> list[Row]:
-        work = partial(service.score, upload, detect=detect, factors=factors, crop=crop)
-        return await service.queue.run(work, service.patience_s, request.is_disconnected)
 
     @router.post(
         "/score",
@@ -97,7 +93,7 @@ def scoring_routes(service: Service) -> APIRouter:
         """Score one photo: the body is the photo, or a form with one file."""
         async with service.queue.admit(_client(request)):
             (upload,) = await read_uploads(request, settings, max_files=1)
-            rows = await score_one(request, upload, detect, factors, crop)
+            rows = await service.score_in_turn(request, upload, detect, factors, crop)
         is_of_photo = rows[0]["face"] is None  # a face too small is an answer, not a bad request
         if is_of_photo and rows[0]["status"] in ("unreadable", "too_small", "too_large"):
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(rows[0]["error"]), row=rows[0])
@@ -121,13 +117,14 @@ def scoring_routes(service: Service) -> APIRouter:
             photos = []
             for upload in uploads:
                 try:
-                    rows = await score_one(request, upload, detect, factors, crop)
+                    rows = await service.score_in_turn(request, upload, detect, factors, crop)
                 except PhotoProblemError as problem:
                     rows = [service.failed_row(upload, problem.detail)]
                 photos.append({"rows": rows})
         return {"photos": photos}
 
-    @router.get("/models")
+    @router.head("/models", include_in_schema=False)
+    @router.get("/models", responses=_ONLY_TOKEN)
     async def models() -> dict[str, Any]:
         """What scores here, and the models that ship with mspt."""
         return {
@@ -141,18 +138,24 @@ def scoring_routes(service: Service) -> APIRouter:
 
 def health_routes(service: Service) -> APIRouter:
     """Return the routes that operators ask."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter()
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def health() -> dict[str, str]:
+        """Answer while the process lives."""
         return {"status": "ok"}
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz")
     async def ready() -> dict[str, str]:
+        """Answer while photos are taken."""
         return {"status": "ready", "model": service.model.label}
 
-    @router.get("/metrics")
+    @router.head("/metrics", include_in_schema=False)
+    @router.get("/metrics", response_class=PlainTextResponse, responses=_ONLY_TOKEN)
     async def metrics(request: Request) -> Response:
+        """Counters for Prometheus."""
         if not service.is_allowed(request):
             raise ProblemError(HTTPStatus.UNAUTHORIZED, f"send the server's ${TOKEN_VARIABLE}")
         return Response(service.metrics.text(), media_type=figures.CONTENT_TYPE)

@@ -6,6 +6,7 @@ Out:  rows as the command line writes them.
 
 import hmac
 import os
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import Request
@@ -16,7 +17,7 @@ from mspt.results import QualityScore
 from mspt.serve.isolate import IsolatedScorer
 from mspt.serve.metrics import Metrics
 from mspt.serve.photos import PhotoScorer, Row
-from mspt.serve.problems import ProblemError
+from mspt.serve.problems import PhotoProblemError, ProblemError
 from mspt.serve.queue import Queue
 from mspt.serve.settings import Settings, token
 from mspt.serve.upload import Upload
@@ -43,24 +44,35 @@ class Service:
         self.patience_s = settings.timeout_s + (_START_S if settings.isolate else 0)
         self.queue = Queue(threads, settings.max_waiting, settings.max_per_client)
 
-    def score(self, upload: Upload, *, detect: bool, factors: bool, crop: bool) -> list[Row]:
-        """Return the rows of one photo; on a thread.
+    async def score_in_turn(
+        self, request: Request, upload: Upload, detect: bool, factors: bool, crop: bool
+    ) -> list[Row]:
+        """Return the rows of one photo of a request, and count them.
 
         Raises:
             ProblemError: 422 if faces are wanted and this server has nothing to find them with.
-            PhotoProblemError: 422 if the photo's process was killed or died.
+            PhotoProblemError: 422 if the photo takes too long, or its process died.
+            ClientDisconnect: if nobody waits any more.
         """
+        work = partial(self._score_now, upload, detect=detect, factors=factors, crop=crop)
         try:
-            rows = self._score(upload, detect=detect, factors=factors, crop=crop)
-        except (ConfigError, MissingExtraError, ModelError) as error:
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+            rows = await self.queue.run(work, self.patience_s, request.is_disconnected)
+        except PhotoProblemError:
+            self.metrics.photos.labels("unreadable").inc()
+            raise
         for row in rows:
             self.metrics.photos.labels(row["status"]).inc()
         return rows
 
+    def _score_now(self, upload: Upload, *, detect: bool, factors: bool, crop: bool) -> list[Row]:
+        """Return the rows of one photo; on a thread."""
+        try:
+            return self._score(upload, detect=detect, factors=factors, crop=crop)
+        except (ConfigError, MissingExtraError, ModelError) as error:
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+
     def failed_row(self, upload: Upload, why: str) -> Row:
         """Return the row of a photo that was not scored in time."""
-        self.metrics.photos.labels("unreadable").inc()
         failed = QualityScore.failed(upload.name, DecodeError(why), self.model.label)
         return failed.to_dict()
 

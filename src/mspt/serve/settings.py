@@ -7,6 +7,7 @@ Out:  Settings.
 import dataclasses
 import json
 import os
+import re
 from dataclasses import dataclass
 
 from mspt.errors import ConfigError
@@ -16,6 +17,7 @@ from mspt.limits import MAX_PIXELS
 SETTINGS_VARIABLE = "MSPT_SERVE"
 TOKEN_VARIABLE = "MSPT_TOKEN"
 MIB = 2**20
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,12 @@ class Settings:
         for name in limits:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"{origin}: pages come from an origin such as https://photos.example or "
+                    "http://localhost:3000, without a path or a slash at its end; * is all of them"
+                )
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s is {self.timeout_s}, but must be above 0")
 
@@ -71,6 +79,10 @@ class Settings:
         try:
             known = json.loads(text)
             known["cors_origins"] = tuple(known.get("cors_origins", ()))
+            for name, default in dataclasses.asdict(cls()).items():
+                kind = float | int if isinstance(default, float) else type(default)
+                if default is not None and not isinstance(known.get(name, default), kind):
+                    raise TypeError(f"{name} is {known[name]!r}, not like {default!r}")
             return cls(**known)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(

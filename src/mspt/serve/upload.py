@@ -18,6 +18,7 @@ from mspt.serve.settings import Settings
 
 _MULTIPART = "multipart/form-data"
 _RAW = ("image/", "application/octet-stream")
+_NAMED = "a photo is a part of the form with a filename"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,12 @@ async def read_uploads(request: Request, settings: Settings, *, max_files: int) 
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_multipart = kind == _MULTIPART
     if not is_multipart and not kind.startswith(_RAW):
+        said = f"Content-Type {kind!r} is not taken" if kind else "there is no Content-Type"
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"Content-Type {kind or 'missing'!r} is not taken; send the photo as image/jpeg or "
-            "the like, or photos as multipart/form-data",
+            f"{said}; send the photo as image/jpeg or the like, or photos as multipart/form-data",
         )
-    limit = settings.max_body if is_multipart else settings.max_image
+    limit = settings.max_body if is_multipart else min(settings.max_image, settings.max_body)
     try:
         async with asyncio.timeout(settings.timeout_s):
             body = await _read_body(request, limit)
@@ -65,7 +66,8 @@ async def read_uploads(request: Request, settings: Settings, *, max_files: int) 
         ) from None
     uploads = await _parts(request, body, max_files) if is_multipart else [Upload("", body)]
     if not uploads or not body:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "the request holds no photo; send one")
+        why = f"the request holds no photo; {_NAMED if is_multipart else 'send one'}"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, why)
     for number, upload in enumerate(uploads, 1):
         if len(upload.data) > settings.max_image:
             raise too_large(f"photo {number}", len(upload.data), settings.max_image)
@@ -90,10 +92,10 @@ async def _parts(request: Request, body: bytes, max_files: int) -> list[Upload]:
     try:
         form = await _InMemory(request, body, max_files).parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        reason = getattr(error, "message", str(error))
+        reason = getattr(error, "message", str(error)).rstrip(".")
+        remedy = _at_most(max_files) if reason.startswith("Too many files") else _NAMED
         raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"the form cannot be read: {reason.rstrip('.')}; {_at_most(max_files)}",
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"the form cannot be read: {reason}; {remedy}"
         ) from error
     try:
         files = [item for _, item in form.multi_items() if isinstance(item, UploadFile)]

@@ -9,7 +9,6 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mspt.budget import Cost, parse_budget
 from mspt.errors import ConfigError, DataError
@@ -17,12 +16,12 @@ from mspt.evaluation.manifest import (
     SPLITS,
     Entry,
     check_present,
+    find_doubles,
     read_manifest,
     relative_name,
     select_entries,
 )
 from mspt.evaluation.metrics import MIN_IMAGES
-from mspt.files import TruePaths
 from mspt.training.backbones import build_network
 from mspt.training.config import DataConfig, RunConfig, StageConfig
 from mspt.training.cost import measure_cost
@@ -98,19 +97,13 @@ def read_run_data(run: RunConfig) -> tuple[list[Entry], list[Entry]]:
 
 
 def _refuse_doubles(sets: Sequence[tuple[DataConfig, Sequence[Entry]]]) -> None:
-    """Refuse an image that is listed twice, by whatever names: it could be in train and in val."""
-    listed_in: dict[Path, Path] = {}
-    twice: list[str] = []
-    true_paths = TruePaths()
-    for data, entries in sets:
-        for entry in entries:
-            path = true_paths.of(entry.path)
-            path = path.resolve() if path.is_symlink() else path
-            if path in listed_in:
-                twice.append(f"{entry.path} (in {listed_in[path]} and {data.manifest})")
-            listed_in.setdefault(path, data.manifest)
-    if twice:
-        raise DataError(f"{len(twice)} images are listed twice, such as {twice[0]}")
+    """Refuse an image that is listed twice: it could be in train and in val."""
+    listed = [(data.manifest, entry) for data, entries in sets for entry in entries]
+    if twice := find_doubles(entry for _, entry in listed):
+        (earlier, _), (later, entry) = (listed[place] for place in twice[0])
+        raise DataError(
+            f"{len(twice)} images are listed twice, such as {entry.path} (in {earlier} and {later})"
+        )
 
 
 def _read_set(data: DataConfig) -> Iterator[Entry]:
