@@ -307,6 +307,9 @@ def test_the_interface_describes_itself(client: TestClient) -> None:
     assert set(described["paths"]) == routes
     assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     answers = described["paths"]["/v1/score"]["post"]["responses"]
+    said = answers["200"]["content"]["application/json"]
+    row = said["schema"]["properties"]["rows"]["items"]
+    assert set(row["required"]) == set(COLUMNS) == set(said["example"]["rows"][0])
     assert {"200", "401", "413", "415", "422", "429", "503"} <= set(answers)
 
 
@@ -341,9 +344,13 @@ def test_a_server_that_cannot_score_does_not_start(tmp_path: Path) -> None:
     assert Settings(cors_origins=("*", "http://localhost:3000", "capacitor://localhost"))
 
 
-def test_a_detector_that_the_environment_names_must_be_there(
-    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_the_environment_names_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
+    with pytest.raises(ConfigError, match=r"\$PROMETHEUS_MULTIPROC_DIR: .*gone is no folder; make"):
+        client_of()
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
     monkeypatch.setenv("MSPT_DETECTOR", str(tmp_path / "gone.onnx"))
     with pytest.raises(ConfigError, match=r"gone.onnx \(from \$MSPT_DETECTOR\); correct the path"):
         client_of()

@@ -18,7 +18,10 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from mspt.errors import ConfigError
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -26,7 +29,14 @@ class Metrics:
     """What is counted."""
 
     def __init__(self) -> None:
-        """Begin at nothing."""
+        """Begin at nothing.
+
+        Raises:
+            ConfigError: if there is no folder to share figures in, though one is named.
+        """
+        shared = os.environ.get(_SHARED)
+        if shared and not Path(shared).is_dir():
+            raise ConfigError(f"${_SHARED}: {shared} is no folder; make it, and leave it empty")
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "mspt_requests",
@@ -52,7 +62,7 @@ class Metrics:
     def text(self) -> bytes:
         """Return all figures as Prometheus reads them."""
         registry = self._registry
-        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        if folder := os.environ.get(_SHARED):
             _forget_dead(Path(folder))
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse, Response
 from fastapi.security import HTTPBearer
 
 from mspt.inference.models import embedded_models
+from mspt.results import COLUMNS, FACTOR_COLUMNS, type_of_column
 from mspt.serve import metrics as figures
 from mspt.serve.photos import Row
 from mspt.serve.problems import PhotoProblemError, ProblemError
@@ -28,19 +29,35 @@ _FORM = {
         "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
     }
 }
-_EXAMPLE: Row = {
+_EXAMPLE: Row = {  # with ?detect=true: else what is a face's alone is null
     "path": "selfie.jpg",
-    "face": None,
-    "n_faces": None,
+    "face": 0,
+    "n_faces": 1,
     "score": 0.7312,
     "percentile": 71.4,
     "band": "good",
     "status": "ok",
     "error": "",
+    "x1": 310.5,
+    "y1": 402.0,
+    "x2": 741.8,
+    "y2": 968.3,
+    "det_score": 0.931,
     "width": 1080,
     "height": 1350,
     "model": "base@12",
 }
+_JSON_TYPES = {"str": "string", "int": "integer", "float": "number"}
+_ROW = {
+    "type": "object",
+    "required": list(COLUMNS),
+    "properties": {
+        name: {"type": [_JSON_TYPES[type_of_column(name)], "null"]}
+        for name in (*COLUMNS, *FACTOR_COLUMNS)
+    },
+}
+_ROWS = {"type": "object", "properties": {"rows": {"type": "array", "items": _ROW}}}
+_PHOTOS = {"type": "object", "properties": {"photos": {"type": "array", "items": _ROWS}}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     int(status): {"description": status.phrase, "content": {"application/problem+json": {}}}
     for status in (
@@ -78,8 +95,7 @@ def scoring_routes(service: Service) -> APIRouter:
     @router.post(
         "/score",
         dependencies=[Depends(_know_wishes)],
-        responses=_PROBLEMS
-        | {200: {"content": {"application/json": {"example": {"rows": [_EXAMPLE]}}}}},
+        responses=_PROBLEMS | _answers(_ROWS, {"rows": [_EXAMPLE]}),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -102,8 +118,7 @@ def scoring_routes(service: Service) -> APIRouter:
     @router.post(
         "/score/batch",
         dependencies=[Depends(_know_wishes)],
-        responses=_PROBLEMS
-        | {200: {"content": {"application/json": {"example": {"photos": [{"rows": [_EXAMPLE]}]}}}}},
+        responses=_PROBLEMS | _answers(_PHOTOS, {"photos": [{"rows": [_EXAMPLE]}]}),
         openapi_extra={
             "requestBody": {"required": True, "content": {"multipart/form-data": _FORM}}
         },
@@ -161,6 +176,11 @@ def health_routes(service: Service) -> APIRouter:
         return Response(service.metrics.text(), media_type=figures.CONTENT_TYPE)
 
     return router
+
+
+def _answers(schema: object, example: object) -> dict[int | str, dict[str, Any]]:
+    """Return what a route says of its answer when all goes well."""
+    return {200: {"content": {"application/json": {"schema": schema, "example": example}}}}
 
 
 def _know_wishes(request: Request) -> None:
