@@ -295,9 +295,8 @@ def find_detector(file: Path | None = None, *, trusted: bool = False) -> Path:
 
 
 def _seek_detector(file: Path | None) -> Path:
-    given = file or (
-        Path(os.environ[DETECTOR_VARIABLE]) if os.environ.get(DETECTOR_VARIABLE) else None
-    )
+    named = os.environ.get(DETECTOR_VARIABLE)
+    given = file or (Path(named) if named else None)
     if given is not None:
         if not given.is_file():
             origin = "" if file else f" (from ${DETECTOR_VARIABLE})"
