@@ -550,15 +550,41 @@ def test_no_file_name_ends_a_run(
 
 
 def test_a_printed_list_is_a_list_to_score(run_cli: RunCli, tmp_path: Path) -> None:
-    for name in (b"bytes\xff.png", b"like\\xff.png"):
+    for name in (b"bytes\xff.png", b"like\\xff.png", "no\xa0break.png".encode()):
         shutil.copy(os.fsencode(ORIGINAL), os.fsencode(tmp_path) + b"/" + name)
     assert run_cli("score", ".", "-o", "s.csv").returncode == 0
     chosen = run_cli("filter", "s.csv", "--min-score", "0").stdout
-    assert sorted(chosen.splitlines()) == ["./bytes\\xff.png", "./like\\x5cxff.png"]
+    assert sorted(chosen.splitlines()) == [
+        "./bytes\\xff.png",
+        "./like\\x5cxff.png",
+        "./no\\xc2\\xa0break.png",
+    ]
     (tmp_path / "list.txt").write_text(chosen)
     done = run_cli("score", "--from", "list.txt", "--strict")
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 2
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_names_in_a_list_mean_files_below_its_root(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    shutil.copy(ORIGINAL, tmp_path / "root/like\\xff.png")
+    (tmp_path / "list.txt").write_text("like\\xff.png\n")
+    done = run_cli("score", "--from", "list.txt", "--root", "root", "--strict")
+    assert done.returncode == 0, done.stderr
+    done = run_cli("score", "--from", "")
+    assert "the name of the list is empty; is a shell variable not set?" in done.stderr
+
+
+def test_a_model_file_is_not_replaced_unasked(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(b"trained for days")
+    done = run_cli("export", "out/run", "mine.onnx")
+    assert done.returncode == 2
+    assert "mine.onnx exists; name another file, or replace it with --overwrite" in done.stderr
+    done = run_cli("export", "out/run", "mine.onnx", "--overwrite")
+    assert "out/run" in done.stderr, "the next thing that is wrong"
+    assert (tmp_path / "mine.onnx").read_bytes() == b"trained for days"
+    done = run_cli("export", "out/run", "")
+    assert "the name is empty; is a shell variable not set?" in done.stderr
 
 
 def test_a_photo_at_the_boundary_of_sizes_is_scored(run_cli: RunCli, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The page of `mspt serve` in a real browser: Debian's chromium and its driver."""
 
 import io
+import json
 import os
 import shutil
 import socket
@@ -468,8 +469,11 @@ def test_a_site_does_not_replace_other_files(tmp_path: Path) -> None:
     assert "holds other files, such as device; name an empty folder" in done.stderr
     site = tmp_path / "site"
     command[-1] = str(site)
+    limits = ["--max-faces", "3", "--max-megapixels", "2"]
     for _ in range(2):
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run([*command, *limits], check=True, capture_output=True)
+    about = json.loads((site / "device/models.json").read_text())
+    assert (about["max_faces"], about["max_pixels"]) == (3, 2_000_000)
     (site / "CNAME").write_text("mine")
     done = subprocess.run(command, capture_output=True, text=True)
     assert "such as CNAME" in done.stderr

@@ -461,6 +461,9 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("path,score,status\na.png,0.5,ok\n")
     with pytest.raises(ConfigError, match="min_score and keep both name a threshold; give one"):
         summarise(open_scores(tmp_path / "s.csv"), 3, min_score=0.5, keep=0.5)
+    (tmp_path / "s.csv").write_text("path,score,status\na.png,,unreadable\n")
+    with pytest.raises(ConfigError, match="--keep must be above 0 and at most 1, got 2"):
+        summarise(open_scores(tmp_path / "s.csv"), 3, keep=2)
 
 
 def test_public_names_are_listed() -> None:

@@ -173,18 +173,24 @@ def test_unknown_routes_are_problems_too(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", "/v1/score", "POST"), ("PUT", "/v1/score/batch", "POST"), ("DELETE", "/docs", "GET")],
+    [
+        ("GET", "/v1/score", "POST"),
+        ("PUT", "/v1/score/batch", "POST"),
+        ("DELETE", "/docs", "GET"),
+        ("HEAD", "/v1/score", "POST"),
+        ("POST", "/healthz", "GET"),
+    ],
 )
 def test_a_wrong_method_is_told_the_right_one(
     client: TestClient, method: str, path: str, allowed: str
 ) -> None:
     answer = client.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
-    assert "/docs" in problem_of(answer)
+    assert method == "HEAD" or "/docs" in problem_of(answer)
 
 
 def test_probes_may_ask_for_the_head_alone(client: TestClient) -> None:
-    for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/"):
+    for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/docs", "/openapi.json", "/"):
         answer = client.head(path)
         assert (answer.status_code, answer.content) == (200, b""), path
 
@@ -305,6 +311,7 @@ def test_the_interface_describes_itself(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     routes = {"/v1/score", "/v1/score/batch", "/v1/models", "/healthz", "/readyz", "/metrics"}
     assert set(described["paths"]) == routes
+    assert "security" in described["paths"]["/metrics"]["get"]
     assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     answers = described["paths"]["/v1/score"]["post"]["responses"]
     said = answers["200"]["content"]["application/json"]
@@ -338,10 +345,12 @@ def test_a_server_that_cannot_score_does_not_start(tmp_path: Path) -> None:
         create_app(Settings(model="gone"))
     with pytest.raises(ConfigError, match="max_batch is 0, but must be at least 1"):
         Settings(max_batch=0)
-    for origin in ("https://app.example/", "https://app.example/page", "app.example", ""):
+    never = ("https://App.example", "https://*.example", "https://a.example:443", "http://a:80")
+    for origin in (*never, "https://app.example/", "https://app.example/page", "app.example", ""):
         with pytest.raises(ConfigError, match="pages come from an origin such as https://photos"):
             Settings(cors_origins=(origin,))
-    assert Settings(cors_origins=("*", "http://localhost:3000", "capacitor://localhost"))
+    sent = ("*", "null", "http://localhost:3000", "http://a:443", "capacitor://localhost")
+    assert Settings(cors_origins=sent).cors_origins == sent
 
 
 def test_what_the_environment_names_must_be_there(
@@ -365,7 +374,9 @@ def test_a_limit_of_nothing_is_refused_by_its_option(run_cli: RunCli) -> None:
     assert done.returncode == 2
     assert "'--site': the name is empty; is a shell variable not set?" in done.stderr
     done = run_cli("serve", "--site", "s", "--model", "fast", "--port", "9", "--max-faces", "3")
-    assert "--site writes plain files, of which --model, --port says nothing" in done.stderr
+    assert "--port, --model: says nothing of --site's plain files; leave it out" in done.stderr
+    done = run_cli("serve", "--site", "s", "--open")
+    assert "--open: says nothing" in done.stderr
 
 
 def test_a_port_that_is_taken_is_said_and_no_page_of_a_stranger_opens(
@@ -406,7 +417,7 @@ def test_settings_reach_worker_processes(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MSPT_SERVE", "")
     told.export()
     assert Settings.inherited() == told
-    for text in ("[]", "{", '{"modle": "fast"}', '{"threads": "two"}', '{"isolate": 1}'):
+    for text in ("[]", "{", '{"modle": "fast"}', '{"threads": true}', '{"detector": 7}'):
         monkeypatch.setenv("MSPT_SERVE", text)
         with pytest.raises(ConfigError, match=r"\$MSPT_SERVE"):
             Settings.inherited()
@@ -594,6 +605,8 @@ def test_a_customers_whole_network_is_one_client(host: str, named: str) -> None:
 def test_the_page_of_the_interface_fetches_nothing(client: TestClient) -> None:
     page = client.get("/docs").text
     for said in ("POST /v1/score", "POST /v1/score/batch", "GET /v1/models", "detect", "429"):
+        assert said in page
+    for said in ("GET /healthz", "GET /metrics", "Authorization: Bearer TOKEN", "the token, if"):
         assert said in page
     assert "<script" not in page
     assert "https://" not in page

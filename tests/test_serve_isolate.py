@@ -100,7 +100,7 @@ def test_a_process_that_dies_takes_one_photo_along(client: TestClient, slow_phot
 
 def test_a_stop_of_all_processes_blames_no_photo(slow_photo: bytes) -> None:
     """systemd tells every process of a service to end; the server finishes what it took."""
-    settings = Settings(model="fast", backend="onnxruntime", isolate=True, threads=1)
+    settings = Settings(model="fast", backend="onnxruntime", isolate=True, threads=2)
     with TestClient(create_app(settings)) as made, ThreadPoolExecutor(1) as pool:
         score(made)
         before = processes()

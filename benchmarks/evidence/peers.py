@@ -15,7 +15,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-import scipy.misc
 from benchmarks.studies.factors import laplacian_variance
 from numpy.typing import NDArray
 from PIL import Image
@@ -59,6 +58,8 @@ def brisque_of(paths: Sequence[Path]) -> Vector:
 
 def niqe_of(paths: Sequence[Path]) -> Vector:
     """Return the distances of NIQE from natural images, (N,), their sign turned."""
+    import scipy.misc  # which SciPy is to lose
+
     with (
         patch.object(np, "int", int, create=True),
         patch.object(scipy.misc, "imresize", _resize_as_scipy_did, create=True),

@@ -57,6 +57,7 @@ COPIES: Mapping[str, Callable[[Picture], Picture]] = {
         picture.resize((picture.width * 3 // 4, picture.height * 3 // 4)), 90
     ),
     "half the side": lambda picture: picture.reduce(2),
+    "twice the side": lambda picture: picture.resize((picture.width * 2, picture.height * 2)),
 }
 
 

@@ -82,6 +82,8 @@ def score(
     with extra("cluster"):
         from mspt.cluster.job import run
         from mspt.cluster.plan import make_plan
+    if not output:
+        raise ConfigError("OUTPUT is empty; is a shell variable not set?")
     if not inputs and source is None:
         raise ConfigError("nothing to score: give INPUTS before OUTPUT, or --from LIST")
     faces = read_face_options(detect, detector, max_faces, min_face)

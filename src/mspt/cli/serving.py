@@ -23,7 +23,7 @@ from mspt.cli.options import (
     extra,
     max_image_option,
 )
-from mspt.errors import ConfigError
+from mspt.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from mspt.inference.session import Backend
@@ -112,7 +112,10 @@ def serve(
     if site:
         _check_site_options()
         is_named = detector or os.environ.get(DETECTOR_VARIABLE)
-        file = find_detector(detector) if is_named else known_detector(None)
+        try:
+            file = find_detector(detector) if is_named else known_detector(None)
+        except ModelError as error:
+            raise ModelError(f"--site gives browsers a known detector only: {error}") from error
         write_site(site, file, max_faces=max_faces, max_pixels=max_pixels)
         faces = "finds faces" if file else "scores centres (no detector here: mspt detector fetch)"
         click.echo(f"{site}: any web server can serve it; photos never leave the browser; {faces}")
@@ -158,10 +161,16 @@ def serve(
 def _check_site_options() -> None:
     """Refuse what a site of plain files would not keep."""
     context = click.get_current_context()
-    given = {p for p in context.params if context.get_parameter_source(p) is _COMMANDLINE}
-    if others := sorted(given - _OF_SITE):
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        raise ConfigError(f"--site writes plain files, of which {names} says nothing; leave it out")
+    others = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in _OF_SITE
+        and context.get_parameter_source(str(option.name)) is _COMMANDLINE
+    ]
+    if others:
+        raise ConfigError(
+            f"{', '.join(others)}: says nothing of --site's plain files; leave it out"
+        )
 
 
 def _address(host: str, port: int) -> str:

@@ -31,8 +31,9 @@ HASH_SIDE = 16  # of a hash: 256 bits
 # photos saved at quality 30, halved, blurred or with noise differ in at most 14
 # (docs/log/2026-11-27-groups.md).
 ALIKE_BITS = 24
-# Of a score: 44 % of copies saved anew score above their original, 1 % by more than this (same
-# page). Of photos as close as that to the best, the one of most pixels stands for the group.
+# Of a score: half of the copies saved anew score above their original, 2 % by more than this (same
+# page). Of photos as close as that to the best, the one of most pixels stands for the group, even
+# if it was enlarged: copies are more often reduced.
 CLOSE = 0.02
 _UNSCORED = (-1.0, 0)
 

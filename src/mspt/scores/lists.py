@@ -1,14 +1,15 @@
 """Lists of photos: lines of text, NUL-separated names, or a column of a table.
 
 In:   a file, or standard input.
-Out:  the paths in it, as they stand: relative ones mean the working directory, unless a folder is
-      named.
+Out:  the paths in it: relative ones mean the working directory, unless a folder is named. Bytes may
+      stand escaped, as `mspt filter` prints them.
 """
 
 import codecs
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from mspt.errors import ConfigError, DataError
@@ -46,16 +47,25 @@ def read_list(
         raise ConfigError(f"{source} is a table, whose rows no NUL ends; drop -0")
     if column and not is_table:
         raise ConfigError(f"--column {column}: {source} is read as lines, not as a table; drop it")
-    cells = list(_column(Path(source), column) if is_table else _lines(source, nul))
+    if not source:
+        raise ConfigError("the name of the list is empty; is a shell variable not set?")
+    means = partial(_mean, root, is_literal=nul)
+    cells = list(_column(Path(source), column, means) if is_table else _lines(source, nul, means))
     found = [cell for cell in cells if cell]
     if not found:
         raise DataError(f"{source}: names no photo")
     if is_table and len(found) < len(cells):
         on_gaps(len(cells) - len(found))
-    return [os.path.join(root, path) for path in found] if root else found
+    return found
 
 
-def _column(path: Path, wanted: str) -> Iterator[str]:
+def _mean(root: Path | None, path: str, *, is_literal: bool) -> str:
+    """Return the file that a path of a list means; "" stays so."""
+    path = os.path.join(root, path) if root and path else path
+    return path if is_literal or "://" in path else file_of(path)
+
+
+def _column(path: Path, wanted: str, means: Callable[[str], str]) -> Iterator[str]:
     """Yield a table's cells, empty ones too."""
     name = wanted
     for line, cells in read_table(path):
@@ -64,7 +74,7 @@ def _column(path: Path, wanted: str) -> Iterator[str]:
             asked = f"no column {wanted!r}" if wanted else "no column that is known to hold paths"
             raise DataError(f"{path}, line {line}: {asked}; it has {', '.join(cells)}; --column")
         try:
-            yield file_of(_text(cells[name] or ""))
+            yield means(_text(cells[name] or ""))
         except (TypeError, UnicodeEncodeError) as error:
             raise DataError(f"{path}, line {line}: {name} is no text: {error}") from error
 
@@ -76,7 +86,7 @@ def _text(cell: object) -> str:
     return cell
 
 
-def _lines(source: str, nul: bool) -> Iterator[str]:
+def _lines(source: str, nul: bool, means: Callable[[str], str]) -> Iterator[str]:
     try:
         data = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except OSError as error:
@@ -92,4 +102,4 @@ def _lines(source: str, nul: bool) -> Iterator[str]:
             path = os.fsdecode(line if nul else line.removesuffix(b"\r"))
         except UnicodeDecodeError as error:  # on Windows, where names are text
             raise DataError(f"{source}, line {number}: is not UTF-8; save the list so") from error
-        yield path if nul else file_of(path)  # as `mspt filter` prints it
+        yield means(path)

@@ -142,7 +142,7 @@ def file_of(path: str) -> str:
     Bytes that are not UTF-8 stand escaped in a scores file, like `\xff` (`write.valid_text`). In a
     file by others those characters may be the name's own.
     """
-    if "\\x" not in path:
+    if "\\x" not in path or os.sep != "/":  # elsewhere a backslash parts folders
         return path
     raw = _ESCAPED_BYTE.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(path))
     meant = raw.decode("utf-8", "surrogateescape")

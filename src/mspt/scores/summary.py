@@ -16,7 +16,7 @@ from mspt.errors import ConfigError, DataError
 from mspt.evaluation.metrics import MIN_IMAGES, Vector, srcc
 from mspt.results import FACTOR_COLUMNS, REASON_SEPARATOR, type_of_column
 from mspt.scores.read import ScoreFile, ScoreRow
-from mspt.scores.select import cut_at, operating_points
+from mspt.scores.select import cut_at, operating_points, share_count
 
 MEASURES = tuple(c for c in FACTOR_COLUMNS if type_of_column(c) != "str")
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -116,6 +116,10 @@ def summarise(
     """
     if min_score is not None and keep is not None:
         raise ConfigError("min_score and keep both name a threshold; give one")
+    if keep is not None:
+        share_count(1, keep)
+    if min_score is not None:
+        cut_at(min_score)
     names = [name for name in MEASURES if name in file.columns]
     tally = _Tally(measures={name: array("d") for name in names})
     for row in file.rows():

@@ -232,8 +232,18 @@ def printable_path(path: str) -> str:
 
 
 def one_line(path: str) -> str:
-    """Return the path of a row, which is valid text already, as one line."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
+    """Return the path of a row, which is valid text already, as one line.
+
+    What does not print stands as its UTF-8 bytes, which `file_of` reads; control characters and
+    lone surrogates as Python writes them.
+    """
+    return "".join(c if c.isprintable() else _escaped(c) for c in path)
+
+
+def _escaped(character: str) -> str:
+    if character.isascii() or "\ud800" <= character <= "\udfff":
+        return repr(character)[1:-1]
+    return "".join(f"\\x{byte:02x}" for byte in character.encode())
 
 
 def unlike_formula(path: str) -> str:

@@ -149,12 +149,17 @@ class _Watch:
             return
         begun = time.perf_counter()
         status: int | None = None
+        is_head = scope["method"] == "HEAD"
+        if is_head:  # as probes ask: what GET would say, without a body
+            scope = {**scope, "method": "GET"}
 
         async def send_on(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _complete(MutableHeaders(scope=message))
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         with self._metrics.in_flight.track_inprogress():

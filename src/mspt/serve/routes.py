@@ -8,7 +8,7 @@ import ipaddress
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, params
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.security import HTTPBearer
 
@@ -80,16 +80,7 @@ _CROP = Query(default=False, description="Send the scored square back, as base64
 
 def scoring_routes(service: Service) -> APIRouter:
     """Return the routes that score; they ask for the token, if there is one."""
-
-    def show_token(request: Request) -> None:
-        if not service.is_allowed(request):
-            raise ProblemError(
-                HTTPStatus.UNAUTHORIZED,
-                f"send Authorization: Bearer TOKEN, with the server's ${TOKEN_VARIABLE}",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-
-    router = APIRouter(prefix="/v1", dependencies=[Depends(_TOKEN), Depends(show_token)])
+    router = APIRouter(prefix="/v1", dependencies=_asks_for_token(service))
     settings = service.settings
 
     @router.post(
@@ -138,7 +129,6 @@ def scoring_routes(service: Service) -> APIRouter:
                 photos.append({"rows": rows})
         return {"photos": photos}
 
-    @router.head("/models", include_in_schema=False)
     @router.get("/models", responses=_ONLY_TOKEN)
     async def models() -> dict[str, Any]:
         """What scores here, and the models that ship with mspt."""
@@ -155,27 +145,41 @@ def health_routes(service: Service) -> APIRouter:
     """Return the routes that operators ask."""
     router = APIRouter()
 
-    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def health() -> dict[str, str]:
         """Answer while the process lives."""
         return {"status": "ok"}
 
-    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz")
     async def ready() -> dict[str, str]:
         """Answer while photos are taken."""
         return {"status": "ready", "model": service.model.label}
 
-    @router.head("/metrics", include_in_schema=False)
-    @router.get("/metrics", response_class=PlainTextResponse, responses=_ONLY_TOKEN)
-    async def metrics(request: Request) -> Response:
+    @router.get(
+        "/metrics",
+        dependencies=_asks_for_token(service),
+        response_class=PlainTextResponse,
+        responses=_ONLY_TOKEN,
+    )
+    async def metrics() -> Response:
         """Counters for Prometheus."""
-        if not service.is_allowed(request):
-            raise ProblemError(HTTPStatus.UNAUTHORIZED, f"send the server's ${TOKEN_VARIABLE}")
         return Response(service.metrics.text(), media_type=figures.CONTENT_TYPE)
 
     return router
+
+
+def _asks_for_token(service: Service) -> list[params.Depends]:
+    """Return what refuses requests without the token, if there is one."""
+
+    def show_token(request: Request) -> None:
+        if not service.is_allowed(request):
+            raise ProblemError(
+                HTTPStatus.UNAUTHORIZED,
+                f"send Authorization: Bearer TOKEN, with the server's ${TOKEN_VARIABLE}",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    return [Depends(_TOKEN), Depends(show_token)]
 
 
 def _answers(schema: object, example: object) -> dict[int | str, dict[str, Any]]:

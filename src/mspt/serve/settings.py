@@ -17,7 +17,10 @@ from mspt.limits import MAX_PIXELS
 SETTINGS_VARIABLE = "MSPT_SERVE"
 TOKEN_VARIABLE = "MSPT_TOKEN"
 MIB = 2**20
-_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+# As browsers write them; `null` are pages from files and from sandboxes.
+_ORIGIN = re.compile(
+    r"\*|null|(?!http://[^/]*:80$|https://[^/]*:443$)[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,8 @@ class Settings:
             if not _ORIGIN.fullmatch(origin):
                 raise ConfigError(
                     f"{origin}: pages come from an origin such as https://photos.example or "
-                    "http://localhost:3000, without a path or a slash at its end; * is all of them"
+                    "http://localhost:3000, in lower case, without a path or a slash at its end, "
+                    "and without a usual port; * alone is all of them"
                 )
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s is {self.timeout_s}, but must be above 0")
@@ -80,9 +84,10 @@ class Settings:
             known = json.loads(text)
             known["cors_origins"] = tuple(known.get("cors_origins", ()))
             for name, default in dataclasses.asdict(cls()).items():
-                kind = float | int if isinstance(default, float) else type(default)
-                if default is not None and not isinstance(known.get(name, default), kind):
-                    raise TypeError(f"{name} is {known[name]!r}, not like {default!r}")
+                kinds = {float: (float, int), type(None): (str, type(None))}
+                value = known.get(name, default)
+                if type(value) not in kinds.get(type(default), (type(default),)):
+                    raise TypeError(f"{name} is {value!r}, not like {default!r}")
             return cls(**known)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(
