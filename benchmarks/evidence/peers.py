@@ -31,10 +31,9 @@ _SIDE_PX = 640
 
 
 def installed_peers() -> dict[str, Callable[[Sequence[Path]], Vector]]:
-    """Return what measures the values of photos, by name, as far as packages are installed."""
+    """Return what BRISQUE and NIQE say of photos, by name, as far as packages are installed."""
     known = {"BRISQUE": ("brisque", brisque_of), "NIQE": ("skvideo", niqe_of)}
-    found = {name: of for name, (package, of) in known.items() if find_spec(package)}
-    return {SHARPNESS: sharpness_of, **found}
+    return {name: of for name, (package, of) in known.items() if find_spec(package)}
 
 
 def sharpness_of(paths: Sequence[Path]) -> Vector:

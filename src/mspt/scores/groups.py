@@ -23,6 +23,7 @@ from mspt.image.decode import decode_rgb, read_exif
 from mspt.inference.scorer import pixel_budget
 from mspt.parallel import Budget, map_in_order, usable_cores
 from mspt.scores.read import ScoreRow, read_photo
+from mspt.scores.select import number_in
 
 By = Literal["burst", "alike"]
 BURST_S = 2.0  # from a photo to the next one of the same camera and folder
@@ -35,7 +36,7 @@ ALIKE_BITS = 24
 # page). Of photos as close as that to the best, the one of most pixels stands for the group, even
 # if it was enlarged: copies are more often reduced.
 CLOSE = 0.02
-_UNSCORED = (-1.0, 0)
+_UNSCORED = (-1.0, 0.0)
 
 Hashes = npt.NDArray[np.uint8]  # (n, 32): 256 bits each
 Places = npt.NDArray[np.intp]  # (n,)
@@ -103,7 +104,7 @@ def beaten(rows: Iterable[ScoreRow], groups: Iterable[Iterable[str]]) -> frozens
     Of those whose scores come within CLOSE of the best, the one of most pixels beats the others. A
     photo counts by its best row. One without a score is beaten by any that has one.
     """
-    best: dict[str, tuple[float, int]] = {}  # score and pixels of a photo
+    best: dict[str, tuple[float, float]] = {}  # score and pixels of a photo
     for row in rows:
         score = -1.0 if row.score is None else row.score
         best[row.path] = max((score, _pixels(row)), best.get(row.path, _UNSCORED))
@@ -116,12 +117,9 @@ def beaten(rows: Iterable[ScoreRow], groups: Iterable[Iterable[str]]) -> frozens
     return frozenset(left)
 
 
-def _pixels(row: ScoreRow) -> int:
+def _pixels(row: ScoreRow) -> float:
     """Return how many pixels the photo has; 0 if its row does not say."""
-    try:
-        return int(float(row.cells["width"]) * float(row.cells["height"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return 0
+    return (number_in(row, "width") or 0.0) * (number_in(row, "height") or 0.0)
 
 
 def taken_at(path: str) -> Taken | None:

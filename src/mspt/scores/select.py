@@ -77,7 +77,7 @@ def per_photo(rows: Iterable[ScoreRow], how: PerPhoto) -> Iterator[ScoreRow]:
                 f"{one_line(path)}: its rows do not stand together, as `mspt score` writes "
                 "them; sort the file by path"
             )
-        if _number(faces[0], "n_faces") not in (0, 1):
+        if number_in(faces[0], "n_faces") not in (0, 1):
             seen.add(hash(path))
         scored = [row for row in faces if row.score is not None]
         if how == "largest" or not scored:
@@ -98,10 +98,10 @@ def _mean_of(faces: Sequence[ScoreRow]) -> ScoreRow:
 
 def _face_number(row: ScoreRow) -> float:
     """Return a face's place in its photo, 0 for the largest, and for photos without faces."""
-    return _number(row, "face") or 0.0
+    return number_in(row, "face") or 0.0
 
 
-def _number(row: ScoreRow, column: str) -> float | None:
+def number_in(row: ScoreRow, column: str) -> float | None:
     """Return a cell's number, also where a table made `1.0` of 1; None if it holds none."""
     try:
         number = float(str(row.cells.get(column)))

@@ -35,7 +35,6 @@ from mspt.inference.faces import find_detector
 from mspt.inference.models import embedded_models
 from mspt.inference.probe import PROBE, probe_face
 from mspt.inference.session import open_session
-from mspt.limits import MAX_PIXELS
 from mspt.results import BANDS
 from mspt.serve.settings import Settings
 
@@ -136,9 +135,7 @@ def device_routes(settings: Settings) -> APIRouter:
     return router
 
 
-def write_site(
-    folder: Path, detector: Path | None, *, max_faces: int, max_pixels: int = MAX_PIXELS
-) -> None:
+def write_site(folder: Path, detector: Path | None, *, max_faces: int, max_pixels: int) -> None:
     """Write the page that scores on the device only, as plain files.
 
     Args:

@@ -83,8 +83,8 @@ class Settings:
         try:
             known = json.loads(text)
             known["cors_origins"] = tuple(known.get("cors_origins", ()))
+            kinds = {float: (float, int), type(None): (str, type(None))}
             for name, default in dataclasses.asdict(cls()).items():
-                kinds = {float: (float, int), type(None): (str, type(None))}
                 value = known.get(name, default)
                 if type(value) not in kinds.get(type(default), (type(default),)):
                     raise TypeError(f"{name} is {value!r}, not like {default!r}")
